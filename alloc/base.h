@@ -1,0 +1,70 @@
+/* Words every file of alloc/ uses: hints, constants, the lock. Includes nothing of ours. */
+#ifndef QSLAB_ALLOC_BASE_H
+#define QSLAB_ALLOC_BASE_H
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#define COLD __attribute__((cold, noinline))
+#define SLOW __attribute__((noinline))
+
+#define PAGE_SHIFT 12
+#define PAGE_SIZE ((size_t)1 << PAGE_SHIFT)
+#define PAGES_OF(bytes) (((bytes) + PAGE_SIZE - 1) >> PAGE_SHIFT)
+#define CACHE_LINE 64
+#define ALIGN_UP(n, a) (((n) + (a) - 1) & ~((size_t)(a) - 1))
+
+#define relaxed memory_order_relaxed
+#define acquire memory_order_acquire
+#define release memory_order_release
+#define acq_rel memory_order_acq_rel
+
+#define load_relaxed(p) atomic_load_explicit((p), relaxed)
+#define store_relaxed(p, v) atomic_store_explicit((p), (v), relaxed)
+
+/*
+ * A lock for short slow paths. Held words are 1. Taking it is one exchange, dropping it one store, so a
+ * thread's own, nearly always uncontended lock costs little; a waiter spins, then sleeps in short naps,
+ * which also lets a lower-priority holder run. In a forked child every lock is simply set free (fork.c).
+ */
+struct lock {
+	atomic_uint held;
+};
+
+static inline bool lock_try(struct lock *lock)
+{
+	return !load_relaxed(&lock->held) &&
+	       !atomic_exchange_explicit(&lock->held, 1, acquire); /* pairs with lock_drop */
+}
+
+static inline void lock_wait(struct lock *lock)
+{
+	for (unsigned turn = 0; !lock_try(lock); turn++) {
+		if (turn < 64) {
+#if defined(__x86_64__)
+			__builtin_ia32_pause();
+#endif
+		} else {
+			nanosleep(&(struct timespec){0, 20000}, NULL);
+		}
+	}
+}
+
+static inline void lock_take(struct lock *lock)
+{
+	if (unlikely(atomic_exchange_explicit(&lock->held, 1, acquire)))
+		lock_wait(lock);
+}
+
+static inline void lock_drop(struct lock *lock)
+{
+	atomic_store_explicit(&lock->held, 0, release); /* pairs with lock_try and lock_take */
+}
+
+#endif

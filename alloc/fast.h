@@ -1,0 +1,48 @@
+/*
+ * The fast paths of malloc and free: what runs when a magazine has an object, or room for one. No lock,
+ * no atomic read-modify-write, no system call. Everything else is in slow.c.
+ */
+#ifndef QSLAB_ALLOC_FAST_H
+#define QSLAB_ALLOC_FAST_H
+
+#include "region.h"
+#include "slow.h"
+#include "thread.h"
+
+static inline void *fast_malloc(size_t size)
+{
+	if (unlikely(size > MEDIUM_MAX))
+		return slow_malloc(size);
+	struct magazine *magazine = &thread_heap->magazines[class_of(size)];
+	void **top = load_relaxed(&magazine->top);
+	void *object = *top;
+	if (unlikely(!object))
+		return slow_malloc(size);
+	store_relaxed(&magazine->top, top - 1);
+	return object;
+}
+
+/* True if the address is the start of a slab object of the entry's class, whose divisor is given. */
+static inline bool is_start(uint64_t entry, const void *address, uint64_t divisor)
+{
+	return entry_to_end(entry, address) * divisor < divisor;
+}
+
+static inline void fast_free(const char *call, void *object)
+{
+	if (likely(region_has(object))) {
+		uint64_t entry = entry_of(object);
+		struct magazine *magazine = &thread_heap->magazines[entry_class(entry)];
+		if (likely(is_start(entry, object, magazine->divisor))) {
+			void **top = load_relaxed(&magazine->top);
+			if (likely(top != magazine->limit && *top != object)) {
+				top[1] = object;
+				store_relaxed(&magazine->top, top + 1);
+				return;
+			}
+		}
+	}
+	slow_free(call, object);
+}
+
+#endif

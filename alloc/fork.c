@@ -1,0 +1,60 @@
+/*
+ * fork, and the library's beginning.
+ *
+ * No lock of ours is held across fork: glibc takes stdio's locks after our prepare handler, and a thread
+ * that holds one may be waiting for memory. Instead prepare closes the gate in front of jemalloc and waits
+ * until no other thread is inside; from then to the reopening, spans come from the mmap source. So the
+ * child gets a jemalloc at rest, and may get anything of ours in the middle of a change. Whatever is
+ * changed in steps is therefore either committed by one store or can be made anew from what is: the
+ * bitmaps and the page map. The child does that here before anything else runs in it.
+ */
+#define _GNU_SOURCE
+#include "class.h"
+#include "large.h"
+#include "meta.h"
+#include "option.h"
+#include "region.h"
+#include "thread.h"
+
+#include <pthread.h>
+
+static void prepare(void)
+{
+	span_gate_close();
+}
+
+static void parent(void)
+{
+	span_gate_open();
+}
+
+static void relist_large(void)
+{
+	large_after_fork();
+	size_t pages = load_relaxed(&region.size) >> PAGE_SHIFT;
+	for (size_t page = 0; page < pages; page++) {
+		uint64_t entry = load_relaxed(&region.map[page]);
+		if (entry_class(entry) != CLASS_LARGE)
+			continue;
+		struct large *large = entry_descriptor(entry);
+		if (region_page(large->span.start) == page) {
+			large_relist(large);
+			page += large->pages - 1;
+		}
+	}
+}
+
+static void child(void)
+{
+	meta_after_fork();
+	heap_after_fork(thread_heap);
+	if (heap_first() && heap_first()->all_next)
+		relist_large();
+	span_after_fork();
+}
+
+__attribute__((constructor(101))) static void start(void)
+{
+	option_init();
+	pthread_atfork(prepare, parent, child);
+}

@@ -1,0 +1,41 @@
+/*
+ * Heaps: a thread's magazines and the slabs behind them. The slow paths of malloc and free.
+ * Every function here is called by the heap's own thread unless it says otherwise.
+ */
+#ifndef QSLAB_ALLOC_HEAP_H
+#define QSLAB_ALLOC_HEAP_H
+
+#include "layout.h"
+
+/* A heap without slabs whose magazines are always empty and full at once; for threads that have none. */
+extern struct heap heap_none;
+
+/* An orphan or a new heap, OWNED; NULL if there is no memory. Any thread. */
+struct heap *heap_acquire(void);
+
+/* Flushes all magazines; the heap becomes an ORPHAN. */
+void heap_abandon(struct heap *heap);
+
+/* One object of the class after refilling its magazine; NULL with ENOMEM. */
+void *heap_refill(struct heap *heap, unsigned class);
+
+/* Pushes an object (checked to be one's start) into a magazine that is full. */
+void heap_overflow(struct heap *heap, unsigned class, void *object);
+
+/* Any thread, without a heap: one object straight from, or to, the slabs of an orphan heap kept for that. */
+void *heap_late_alloc(unsigned class);
+void heap_late_free(void *object);
+
+/* All objects of all magazines back to their slabs. */
+void heap_flush_all(struct heap *heap);
+
+/* Any thread: takes remote frees in and gives all-free slabs back, in every heap. */
+void heap_trim_all(void);
+
+/* Any thread: every heap ever made, newest first. */
+struct heap *heap_first(void);
+
+/* fork.c, in the child: `own` is the surviving thread's heap or &heap_none. */
+void heap_after_fork(struct heap *own);
+
+#endif

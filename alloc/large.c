@@ -1,0 +1,237 @@
+#define _GNU_SOURCE
+#include "large.h"
+#include "layout.h"
+#include "meta.h"
+#include "misuse.h"
+#include "region.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+
+#define MOVE_BY_PAGE_TABLES ((size_t)1 << 20) /* smaller ones are copied faster */
+
+static struct {
+	struct lock lock;
+	struct large *first;
+	size_t bytes;
+} all;
+
+static void list_add(struct large *large)
+{
+	lock_take(&all.lock);
+	large->next = all.first;
+	large->prev = NULL;
+	if (all.first)
+		all.first->prev = large;
+	all.first = large;
+	all.bytes += large->size;
+	lock_drop(&all.lock);
+}
+
+static void list_remove(struct large *large)
+{
+	lock_take(&all.lock);
+	if (large->next)
+		large->next->prev = large->prev;
+	if (large->prev)
+		large->prev->next = large->next;
+	else
+		all.first = large->next;
+	all.bytes -= large->size;
+	lock_drop(&all.lock);
+}
+
+static void set_size(struct large *large, size_t size)
+{
+	lock_take(&all.lock);
+	all.bytes += size - large->size;
+	large->size = size;
+	lock_drop(&all.lock);
+}
+
+/* Writes `entry` at the start of each aligned block of pages [page, end). */
+static void mark(size_t page, size_t end, uint64_t entry)
+{
+	while (page < end) {
+		size_t block = page ? page & -page : (size_t)1 << 40;
+		while (block > end - page)
+			block /= 2;
+		atomic_store_explicit(&region.map[page], entry, release);
+		page += block;
+	}
+}
+
+static void mark_large(struct large *large, size_t from, size_t to, bool set)
+{
+	size_t first = region_page(large->span.start);
+	mark(first + from, first + to, set ? entry_make(CLASS_LARGE, 0, large) : 0);
+}
+
+struct large *large_find(const void *address)
+{
+	if (!region_has(address))
+		return NULL;
+	size_t page = region_page(address);
+	for (unsigned k = 0; k < 36; k++) {
+		size_t start = page >> k << k;
+		uint64_t entry = atomic_load_explicit(&region.map[start], acquire);
+		if (entry_class(entry) == CLASS_LARGE) {
+			struct large *large = entry_descriptor(entry);
+			bool inside = (uintptr_t)address - (uintptr_t)large->span.start < large->size;
+			return inside ? large : NULL;
+		}
+		if (entry_class(entry) != CLASS_NONE || start == 0)
+			return NULL;
+	}
+	return NULL;
+}
+
+/* A span with `reserve` more pages of address space if they can be had. */
+static struct large *create(size_t size, size_t reserve, size_t alignment, bool zero)
+{
+	struct large *large = meta_alloc(sizeof *large);
+	if (!large)
+		return NULL;
+	large->size = PAGES_OF(size) << PAGE_SHIFT;
+	large->pages = PAGES_OF(size) + reserve;
+	large->moved = false;
+	large->span = span_alloc(large->pages, alignment, zero);
+	if (!large->span.start && reserve) {
+		large->pages = PAGES_OF(size);
+		large->span = span_alloc(large->pages, alignment, zero);
+	}
+	if (!large->span.start) {
+		meta_free(large, sizeof *large);
+		return NULL;
+	}
+	if (large->pages > PAGES_OF(size)) /* the reserve must not hold old pages */
+		region_purge((char *)large->span.start + large->size,
+		             (large->pages << PAGE_SHIFT) - large->size);
+	list_add(large);
+	mark_large(large, 0, large->pages, true);
+	return large;
+}
+
+void *large_alloc(size_t size, size_t alignment, bool zero)
+{
+	size_t least = alignment < PAGE_SIZE ? PAGE_SIZE : alignment;
+
+	if (size > PTRDIFF_MAX - PAGE_SIZE || alignment > PTRDIFF_MAX / 2) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	struct large *large = create(size ? size : 1, 0, least, zero);
+	if (!large) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return large->span.start;
+}
+
+/* The page map no longer knows the object. */
+static void destroy(struct large *large)
+{
+	bool resident = true;
+
+	list_remove(large);
+	if (large->moved) {
+		region_renew(large->span.start, large->pages << PAGE_SHIFT);
+		resident = false;
+	}
+	span_free(large->span, large->pages, resident);
+	meta_free(large, sizeof *large);
+}
+
+void large_free(const char *call, void *pointer)
+{
+	int saved = errno;
+	if (!region_has(pointer) || ((uintptr_t)pointer & (PAGE_SIZE - 1)))
+		misuse_pointer(call, pointer);
+	_Atomic uint64_t *entry = &region.map[region_page(pointer)];
+	uint64_t seen = atomic_load_explicit(entry, acquire);
+	struct large *large = entry_descriptor(seen);
+	/* Of two threads that free one object, one wins the exchange; the other reports. */
+	if (entry_class(seen) != CLASS_LARGE || large->span.start != pointer ||
+	    !atomic_compare_exchange_strong_explicit(entry, &seen, 0, acq_rel, acquire))
+		misuse_pointer(call, pointer);
+	mark_large(large, 0, large->pages, false);
+	destroy(large);
+	errno = saved;
+}
+
+/* Moves `size` bytes of whole pages; the old span keeps its address space, empty. */
+static bool move_pages(void *to, void *from, size_t size)
+{
+	if (mremap(from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == to)
+		return true;
+	region_renew(to, size); /* a failed mremap may have unmapped the target */
+	return false;
+}
+
+static void *move(struct large *large, size_t size)
+{
+	size_t pages = PAGES_OF(size);
+	bool by_page_tables = large->size >= MOVE_BY_PAGE_TABLES;
+	struct large *new = create(size, by_page_tables ? pages / 2 : 0, PAGE_SIZE, false);
+	if (!new) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	if (by_page_tables && move_pages(new->span.start, large->span.start, large->size)) {
+		new->moved = true;
+		large->moved = true;
+	} else {
+		memcpy(new->span.start, large->span.start, large->size);
+	}
+	mark_large(large, 0, large->pages, false);
+	destroy(large);
+	return new->span.start;
+}
+
+void *large_resize(struct large *large, size_t size)
+{
+	size_t pages = PAGES_OF(size);
+	size_t bytes = pages << PAGE_SHIFT;
+
+	if (bytes > large->size && pages > large->pages) {
+		size_t extended = pages + pages / 8; /* steps to come */
+		if (span_extend(large->span, large->pages, extended)) {
+			region_purge((char *)large->span.start + bytes, (extended - pages) << PAGE_SHIFT);
+		} else if (span_extend(large->span, large->pages, pages)) {
+			extended = pages;
+		} else {
+			return move(large, size);
+		}
+		mark_large(large, large->pages, extended, true);
+		large->pages = extended;
+	} else if (bytes < large->size) {
+		region_purge((char *)large->span.start + bytes, large->size - bytes);
+	}
+	set_size(large, bytes);
+	return large->span.start;
+}
+
+size_t large_bytes(void)
+{
+	lock_take(&all.lock);
+	size_t bytes = all.bytes;
+	lock_drop(&all.lock);
+	return bytes;
+}
+
+void large_after_fork(void)
+{
+	lock_drop(&all.lock);
+	all.first = NULL;
+	all.bytes = 0;
+}
+
+void large_relist(struct large *large)
+{
+	list_add(large);
+}

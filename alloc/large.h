@@ -1,0 +1,41 @@
+/*
+ * Large objects: one span each, for sizes above MEDIUM_MAX and alignments above a page.
+ *
+ * A span may be longer than its object: the rest is address space kept for growth, without memory. Its
+ * page map entries are few: the span is cut into the largest blocks of 2^k pages aligned to 2^k, and each
+ * block's first page has an entry. Any page's block starts at the page number with its low k bits cleared
+ * for some k, so an interior pointer is looked up in at most 36 steps, and a 1 GiB object needs at most
+ * 36 entries instead of 262,144.
+ */
+#ifndef QSLAB_ALLOC_LARGE_H
+#define QSLAB_ALLOC_LARGE_H
+
+#include "span.h"
+
+struct large {
+	struct span span;
+	size_t pages;              /* of the span */
+	size_t size;               /* usable: whole pages of the object */
+	bool moved;                /* its mappings came by mremap: renew before freeing */
+	struct large *next, *prev; /* large lock: list of all, for statistics and fork */
+};
+
+/* NULL with ENOMEM. `zero` asks for zeroed memory. */
+void *large_alloc(size_t size, size_t alignment, bool zero);
+
+/* `pointer` was not recognised as a slab object's start: frees it, or aborts with a report. */
+void large_free(const char *call, void *pointer);
+
+/* In place, by page tables, or by copying to another span; NULL with ENOMEM. size > MEDIUM_MAX. */
+void *large_resize(struct large *large, size_t size);
+
+struct large *large_find(const void *address);
+
+/* Sum of the sizes of all large objects. */
+size_t large_bytes(void);
+
+/* fork.c, in the child: start the list anew; then each one found in the page map is put back. */
+void large_after_fork(void);
+void large_relist(struct large *large);
+
+#endif

@@ -1,0 +1,124 @@
+/*
+ * The allocator's data and its protocol.
+ *
+ * An object of a slab is in exactly one place:
+ *
+ *     live       the program has it
+ *     magazine   in one heap's magazine (only that heap's thread reads or writes it)
+ *     free       its bit is set in its slab's free[] (the lock of the slab's heap)
+ *     remote     its bit is set in its slab's remote[], freed by another heap's thread, not yet taken in
+ *
+ * so that for each slab   popcount(free) == nfree,   and   objects - nfree  are live, in magazines, or
+ * remote. No pointer is ever kept inside an object.
+ *
+ * Remote frees. A thread that returns k objects to a slab of another heap does, in this order:
+ *     R1  old = fetch_add(&slab->announced, k)
+ *     R2  fetch_or(&slab->remote[w], bits) for each word          (k bits in all; each acq_rel)
+ *     R3  if old == 0: push the slab on its heap's notify list    (release)
+ *     R4  if announced >= objects - nfree: the slab may be all free; take the heap's lock and drain
+ * and the drain, under the heap's lock, does
+ *     D1  take the whole notify list (acquire, pairs with R3)
+ *     D2  move each slab's remote[] into free[] (exchange, pairs with R2), m bits in all
+ *     D3  if fetch_sub(&slab->announced, m) > m: push it again, more bits are on their way
+ * Therefore: a slab is on at most one notify list, once; announced is the number of objects announced and
+ * not taken in, so while it is above 0 the slab is on a list or about to be, and it is not all free, since
+ * an announced object is in neither free[] nor anyone's hands. A slab is given back only when all free, by
+ * the holder of its heap's lock, hence never while it is on a list or while a thread is before its R2; after
+ * R2 a thread touches the slab again only in R3 (old == 0: then it is not yet on a list and nobody takes its
+ * bits in) and R4 (a hint, from type-stable memory; nothing is done before the heap's lock is held).
+ * R4 and the end of flush (a fence, then a look at the notify list) are Dekker's: nfree stored before
+ * the fence, the list pushed before nfree is read; one of the two sees that the slab is all free.
+ *
+ * Heaps. States: 1 OWNED (a thread runs on it), 2 ORPHAN (its thread is gone). 1->2 at thread exit, 2->1
+ * when a new thread takes it over; both under the orphans lock. Heaps are never freed. A slab changes
+ * heap only away from an ORPHAN, under the locks of both.
+ *
+ * Lock order: 1 orphans, 2 own heap, 3 other heap (by lock_try only), 4 span cache, 5 region,
+ * 6 source_mmap, 7 meta. No system call is made under 1-4 except by a waiter's nap.
+ */
+#ifndef QSLAB_ALLOC_LAYOUT_H
+#define QSLAB_ALLOC_LAYOUT_H
+
+#include "class.h"
+#include "span.h"
+
+struct heap;
+
+struct slab {
+	/* const while the slab lives */
+	uintptr_t first;            /* the first object; what does not fill one lies before it */
+	uint64_t recip;
+	uint32_t size;
+	uint16_t objects, words;
+	uint8_t class, pages;
+	struct span span;
+	/* heap's lock */
+	struct slab *next, *prev;   /* in its bin's list, partial if nfree > 0, else full */
+	uint16_t scan;              /* no bit of free[] below this word is set */
+	/* written under the heap's lock, read by anyone as a hint */
+	atomic_uint nfree;
+	_Atomic(struct heap *) heap; /* changed under both heaps' locks */
+	/* any thread */
+	_Alignas(CACHE_LINE) atomic_uint announced;
+	_Atomic(struct slab *) notify_next;
+	/* free[words] (heap's lock), then remote[words] (any thread) from the next cache line */
+	_Alignas(CACHE_LINE) _Atomic uint64_t bits[];
+};
+
+static inline size_t slab_bits_stride(unsigned words)
+{
+	return ALIGN_UP(words, CACHE_LINE / sizeof(uint64_t));
+}
+
+static inline _Atomic uint64_t *slab_remote(struct slab *slab)
+{
+	return slab->bits + slab_bits_stride(slab->words);
+}
+
+static inline size_t slab_descriptor_size(unsigned words)
+{
+	return sizeof(struct slab) + 2 * slab_bits_stride(words) * sizeof(uint64_t);
+}
+
+/* The object that contains address, or any number >= objects if none does. */
+static inline unsigned slab_index(const struct slab *slab, const void *address)
+{
+	uint64_t offset = (uintptr_t)address - slab->first;
+	return offset >> 20 ? UINT32_MAX : (unsigned)(offset * slab->recip >> RECIP_SHIFT);
+}
+
+static inline void *slab_object(const struct slab *slab, unsigned index)
+{
+	return (void *)(slab->first + (size_t)index * slab->size);
+}
+
+/*
+ * A stack of free objects of one class. slots[0] is NULL, so that an empty stack shows itself by its top;
+ * *limit is the last slot that may be filled. The heap's thread only; others read top for statistics.
+ */
+struct magazine {
+	void **_Atomic top;
+	void **limit;
+	uint64_t divisor;   /* the class's: it lies where free looks anyway */
+	void **slots;       /* NULL until first used; capacity + 1 of them */
+};
+
+struct bin {
+	struct slab *partial, *partial_last; /* heap's lock: slabs with 0 < nfree */
+	struct slab *full;                   /* heap's lock: slabs with nfree == 0 */
+};
+
+enum heap_state { HEAP_OWNED = 1, HEAP_ORPHAN = 2 };
+
+struct heap {
+	struct magazine magazines[CLASS_LIMIT]; /* the heap's thread */
+	struct lock lock;
+	atomic_int state;                       /* orphans lock */
+	unsigned slow_calls;                    /* the heap's thread: paces span_tick */
+	struct bin bins[CLASS_COUNT];           /* lock */
+	_Alignas(CACHE_LINE) _Atomic(struct slab *) notify; /* any thread */
+	struct heap *all_next;                  /* const once published */
+	struct heap *orphan_next;               /* orphans lock */
+};
+
+#endif

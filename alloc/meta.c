@@ -1,0 +1,77 @@
+#define _GNU_SOURCE
+#include "meta.h"
+
+#include <sys/mman.h>
+
+#define CHUNK ((size_t)256 << 10)
+#define UNITS (META_SIZE_MAX / CACHE_LINE)
+
+struct piece {
+	struct piece *next;
+};
+
+/*
+ * All under the lock. Every change commits with one store, so that a child forked in the middle of one
+ * loses at most a piece.
+ */
+static struct {
+	struct lock lock;
+	struct piece *free[UNITS + 1];
+	uint8_t *cursor, *end;
+	size_t mapped;
+} pool;
+
+void *meta_alloc(size_t size)
+{
+	size_t units = (size + CACHE_LINE - 1) / CACHE_LINE;
+	void *result = NULL;
+
+	assert(units <= UNITS);
+	lock_take(&pool.lock);
+	if (pool.free[units]) {
+		result = pool.free[units];
+		pool.free[units] = pool.free[units]->next;
+	} else {
+		if ((size_t)(pool.end - pool.cursor) < units * CACHE_LINE) {
+			uint8_t *chunk = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE,
+			                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			if (chunk != MAP_FAILED) {
+				pool.cursor = chunk;
+				pool.end = chunk + CHUNK;
+				pool.mapped += CHUNK;
+			}
+		}
+		if ((size_t)(pool.end - pool.cursor) >= units * CACHE_LINE) {
+			result = pool.cursor;
+			pool.cursor += units * CACHE_LINE;
+		}
+	}
+	lock_drop(&pool.lock);
+	return result;
+}
+
+void meta_free(void *piece, size_t size)
+{
+	size_t units = (size + CACHE_LINE - 1) / CACHE_LINE;
+	struct piece *freed = piece;
+
+	lock_take(&pool.lock);
+	freed->next = pool.free[units];
+	pool.free[units] = freed;
+	lock_drop(&pool.lock);
+}
+
+size_t meta_bytes(void)
+{
+	lock_take(&pool.lock);
+	size_t bytes = pool.mapped;
+	lock_drop(&pool.lock);
+	return bytes;
+}
+
+void meta_after_fork(void)
+{
+	if (load_relaxed(&pool.lock.held)) /* cursor and end may not match: give the chunk up */
+		pool.cursor = pool.end = NULL;
+	lock_drop(&pool.lock);
+}

@@ -1,0 +1,20 @@
+/*
+ * Memory for descriptors: heaps, slabs, large objects, magazine slots. Own mappings, outside the region.
+ * What is freed here is kept for the same size again and never unmapped, so descriptors are type-stable:
+ * a late reader of one that died finds an old or a new descriptor, never something else of another size.
+ * Pieces are multiples of 64 bytes, aligned to 64. Any thread; a lock, rarely a system call.
+ */
+#ifndef QSLAB_ALLOC_META_H
+#define QSLAB_ALLOC_META_H
+
+#include "base.h"
+
+#define META_SIZE_MAX ((size_t)16 << 10)
+
+/* Zeroed when fresh; as it was left when reused. NULL if the system gives no memory. */
+void *meta_alloc(size_t size);
+void meta_free(void *piece, size_t size);
+size_t meta_bytes(void);
+void meta_after_fork(void);
+
+#endif

@@ -1,0 +1,11 @@
+/* What to say when the program hands in a pointer that is not the start of a live object. */
+#ifndef QSLAB_ALLOC_MISUSE_H
+#define QSLAB_ALLOC_MISUSE_H
+
+#include "base.h"
+
+/* Each prints one line on stderr, allocating nothing, and aborts. `call` is the name the program used. */
+_Noreturn void misuse_pointer(const char *call, const void *pointer); /* not an object's start */
+_Noreturn void misuse_double_free(const char *call, const void *pointer, size_t size);
+
+#endif

@@ -1,0 +1,26 @@
+#include "object.h"
+#include "large.h"
+#include "layout.h"
+#include "region.h"
+
+bool object_find(const void *address, struct object *object)
+{
+	if (!region_has(address))
+		return false;
+	uint64_t entry = atomic_load_explicit(&region.map[region_page(address)], acquire);
+	unsigned class = entry_class(entry);
+
+	if (class != CLASS_NONE && class != CLASS_LARGE) {
+		struct slab *slab = entry_descriptor(entry);
+		unsigned index = slab_index(slab, address);
+		if (index >= slab->objects)
+			return false;
+		*object = (struct object){slab_object(slab, index), slab->size, class, slab};
+		return true;
+	}
+	struct large *large = large_find(address);
+	if (!large)
+		return false;
+	*object = (struct object){large->span.start, large->size, CLASS_LARGE, large};
+	return true;
+}

@@ -1,0 +1,17 @@
+/* QSLAB_* environment options, read once before main; unknown ones are reported. */
+#ifndef QSLAB_ALLOC_OPTION_H
+#define QSLAB_ALLOC_OPTION_H
+
+#include "base.h"
+
+struct options {
+	bool stats;    /* QSLAB_STATS=1: the memory table on stderr at exit */
+	size_t retain; /* QSLAB_RETAIN=BYTES[KMG]: most freed memory kept resident on regret (span.h) */
+};
+
+/* Defaults until option_init has run; const after. */
+extern struct options options;
+
+void option_init(void);
+
+#endif

@@ -1,0 +1,118 @@
+/*
+ * C++'s operator new and delete by their mangled names (Itanium ABI), with no C++ run time linked in.
+ * When memory is out, the throwing forms behave as the standard asks: they call the program's new_handler
+ * while there is one, then throw std::bad_alloc, both through the C++ run time that the program has loaded.
+ */
+#define _GNU_SOURCE
+#include "fast.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+typedef void handler_function(void);
+
+/* A function of the C++ run time, wherever it was loaded; NULL if it is not. */
+static void *runtime_function(const char *name)
+{
+	void *found = dlsym(RTLD_DEFAULT, name);
+	static const char *const runtimes[] = {"libstdc++.so.6", "libc++abi.so.1", "libc++.so.1"};
+
+	for (unsigned i = 0; !found && i < sizeof runtimes / sizeof *runtimes; i++) {
+		void *runtime = dlopen(runtimes[i], RTLD_LAZY | RTLD_NOLOAD);
+		if (runtime)
+			found = dlsym(runtime, name);
+	}
+	return found;
+}
+
+/* Runs the new_handler; false if there is none. */
+static bool handle(void)
+{
+	handler_function *(*get)(void) = runtime_function("_ZSt15get_new_handlerv");
+	handler_function *handler = get ? get() : NULL;
+
+	if (handler)
+		handler();
+	return handler;
+}
+
+static COLD void *new_slow(size_t alignment, size_t size)
+{
+	void *object;
+
+	while (!(object = aligned_malloc(alignment, size))) {
+		if (handle())
+			continue;
+		handler_function *throw = runtime_function("_ZSt17__throw_bad_allocv");
+		if (throw)
+			throw();
+		static const char line[] = "qslab: operator new: out of memory, and no C++ run time to throw bad_alloc\n";
+		if (write(STDERR_FILENO, line, sizeof line - 1) < 0) {
+			/* nowhere left to say it */
+		}
+		abort();
+	}
+	return object;
+}
+
+static inline void *new_object(size_t size)
+{
+	void *object = fast_malloc(size);
+	return likely(object) ? object : new_slow(16, size);
+}
+
+static inline void *new_aligned(size_t size, size_t alignment)
+{
+	void *object = aligned_malloc(alignment, size);
+	return likely(object) ? object : new_slow(alignment, size);
+}
+
+/* The nothrow forms' second or third argument is a reference to std::nothrow. */
+#define NEW(name) \
+	EXPORT void *name(size_t size); \
+	EXPORT void *name(size_t size) { return new_object(size); }
+#define NEW_NOTHROW(name) \
+	EXPORT void *name(size_t size, const void *nothrow); \
+	EXPORT void *name(size_t size, const void *nothrow) { (void)nothrow; return fast_malloc(size); }
+#define NEW_ALIGNED(name) \
+	EXPORT void *name(size_t size, size_t alignment); \
+	EXPORT void *name(size_t size, size_t alignment) { return new_aligned(size, alignment); }
+#define NEW_ALIGNED_NOTHROW(name) \
+	EXPORT void *name(size_t size, size_t alignment, const void *nothrow); \
+	EXPORT void *name(size_t size, size_t alignment, const void *nothrow) \
+	{ (void)nothrow; return aligned_malloc(alignment, size); }
+#define DELETE(name) \
+	EXPORT void name(void *object); \
+	EXPORT void name(void *object) { fast_free("operator delete", object); }
+#define DELETE_2(name) \
+	EXPORT void name(void *object, size_t a); \
+	EXPORT void name(void *object, size_t a) { (void)a; fast_free("operator delete", object); }
+#define DELETE_3(name) \
+	EXPORT void name(void *object, size_t a, size_t b); \
+	EXPORT void name(void *object, size_t a, size_t b) { (void)a, (void)b; fast_free("operator delete", object); }
+
+NEW(_Znwm)
+NEW(_Znam)
+NEW_NOTHROW(_ZnwmRKSt9nothrow_t)
+NEW_NOTHROW(_ZnamRKSt9nothrow_t)
+NEW_ALIGNED(_ZnwmSt11align_val_t)
+NEW_ALIGNED(_ZnamSt11align_val_t)
+NEW_ALIGNED_NOTHROW(_ZnwmSt11align_val_tRKSt9nothrow_t)
+NEW_ALIGNED_NOTHROW(_ZnamSt11align_val_tRKSt9nothrow_t)
+
+DELETE(_ZdlPv)
+DELETE(_ZdaPv)
+DELETE_2(_ZdlPvm)                              /* sized */
+DELETE_2(_ZdaPvm)
+DELETE_2(_ZdlPvRKSt9nothrow_t)
+DELETE_2(_ZdaPvRKSt9nothrow_t)
+DELETE_2(_ZdlPvSt11align_val_t)
+DELETE_2(_ZdaPvSt11align_val_t)
+DELETE_3(_ZdlPvmSt11align_val_t)               /* sized and aligned */
+DELETE_3(_ZdaPvmSt11align_val_t)
+DELETE_3(_ZdlPvSt11align_val_tRKSt9nothrow_t)
+DELETE_3(_ZdaPvSt11align_val_tRKSt9nothrow_t)

@@ -1,0 +1,152 @@
+#define _GNU_SOURCE
+#include "region.h"
+
+#include <errno.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <string.h>
+
+#define WINDOW ((size_t)16 << 40)
+#define WINDOW_LOWEST ((uintptr_t)0x100000000000) /* clear of programs, their heaps, and mmap's area */
+#define WINDOW_PLACES 0x8000                      /* 1 GiB apart */
+#define GIB ((size_t)1 << 30)
+#define HUGE ((size_t)2 << 20)
+#define MAP_STEP ((size_t)256 << 10)              /* of page map; covers 128 MiB */
+#define RESERVE_MOST ((size_t)64 << 30)
+#define RESERVE_LEAST ((size_t)32 << 20)
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+struct region region __attribute__((aligned(CACHE_LINE)));
+
+#define MAP_ENTRIES_PER_BYTE(region_bytes) ((region_bytes) >> PAGE_SHIFT << 3)
+
+/* Maps exactly there, or not at all. */
+static bool map_at(uintptr_t at, size_t size)
+{
+	int fixed = region.reserved ? MAP_FIXED : MAP_FIXED_NOREPLACE;
+	void *got = mmap((void *)at, size, PROT_READ | PROT_WRITE,
+	                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed, -1, 0);
+	if (got == (void *)at)
+		return true;
+	if (got != MAP_FAILED) { /* a kernel that does not know MAP_FIXED_NOREPLACE */
+		munmap(got, size);
+		errno = EEXIST;
+	}
+	return false;
+}
+
+static bool reserve(void)
+{
+	for (size_t size = RESERVE_MOST; size >= RESERVE_LEAST; size /= 2) {
+		size_t map_size = MAP_ENTRIES_PER_BYTE(size);
+		uint8_t *got = mmap(NULL, size + HUGE + map_size, PROT_NONE,
+		                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (got == MAP_FAILED)
+			continue;
+		region.map = (void *)got;
+		region.base = ALIGN_UP((uintptr_t)got + map_size, HUGE);
+		region.window = size;
+		region.reserved = true;
+		return true;
+	}
+	return false;
+}
+
+static bool place_window(void)
+{
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+	return false; /* their shadow memory lies where the window would */
+#else
+	uint64_t seed = (uintptr_t)&region >> PAGE_SHIFT;
+	const void *random = (const void *)getauxval(AT_RANDOM);
+	if (random)
+		memcpy(&seed, random, sizeof seed);
+	for (unsigned attempt = 0; attempt < 8; attempt++, seed = seed * 6364136223846793005u + 1) {
+		uintptr_t at = WINDOW_LOWEST + (seed >> 20) % WINDOW_PLACES * GIB;
+		region.map = (void *)at;
+		region.base = ALIGN_UP(at + MAP_ENTRIES_PER_BYTE(WINDOW), GIB);
+		region.window = WINDOW;
+		if (map_at(at, MAP_STEP)) {
+			region.map_size = MAP_STEP;
+			return true;
+		}
+		if (errno == ENOMEM)
+			break;
+	}
+	return false;
+#endif
+}
+
+bool region_init(void)
+{
+	return place_window() || reserve();
+}
+
+/* Lock held. The page map must cover [0, end) before size says that the region does. */
+static bool cover(size_t end)
+{
+	size_t needed = ALIGN_UP(MAP_ENTRIES_PER_BYTE(end), MAP_STEP);
+	if (needed <= region.map_size)
+		return true;
+	if (!map_at((uintptr_t)region.map + region.map_size, needed - region.map_size))
+		return false;
+	region.map_size = needed;
+	return true;
+}
+
+/* Lock held. */
+static bool map_piece(size_t offset, size_t size)
+{
+	if (offset > region.window || size > region.window - offset || !cover(offset + size))
+		return false;
+	if (!map_at(region.base + offset, size))
+		return false;
+	atomic_store_explicit(&region.size, offset + size, release);
+	atomic_fetch_add_explicit(&region.held, size, relaxed);
+	return true;
+}
+
+void *region_grow(size_t size, size_t alignment)
+{
+	void *result = NULL;
+
+	if (size > region.window || alignment > region.window)
+		return NULL;
+	lock_take(&region.lock);
+	size_t offset = load_relaxed(&region.size);
+	for (unsigned attempt = 0; attempt < 64; attempt++) {
+		offset = ALIGN_UP(region.base + offset, alignment) - region.base;
+		if (map_piece(offset, size)) {
+			result = (void *)(region.base + offset);
+			break;
+		}
+		if (errno != EEXIST)
+			break;
+		offset = ALIGN_UP(offset + 1, GIB); /* somebody mapped there: step over */
+	}
+	lock_drop(&region.lock);
+	return result;
+}
+
+bool region_grow_at(void *at, size_t size)
+{
+	lock_take(&region.lock);
+	size_t offset = (uintptr_t)at - region.base;
+	bool grown = offset == load_relaxed(&region.size) && map_piece(offset, size);
+	lock_drop(&region.lock);
+	return grown;
+}
+
+void region_purge(void *start, size_t size)
+{
+	madvise(start, size, MADV_DONTNEED);
+}
+
+bool region_renew(void *start, size_t size)
+{
+	return mmap(start, size, PROT_READ | PROT_WRITE,
+	            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == start;
+}

@@ -1,0 +1,94 @@
+/*
+ * The address space all spans lie in, and the page map over it.
+ *
+ * The region is a window of WINDOW bytes at a random place of the address space. Pieces of it are mapped
+ * in order, from the bottom, when the span sources ask; nothing is reserved ahead, so the process's
+ * virtual size stays honest and RLIMIT_AS bites when it should. "Is it ours" is one subtraction and one
+ * compare with the bytes mapped so far. Where fixed addresses cannot be had (sanitizers, valgrind) one
+ * PROT_NONE reservation, as large as the system allows, takes the window's place.
+ *
+ * The page map is a flat array of one word a page. An entry is
+ *
+ *     bits 0..7    class: CLASS_NONE, a slab's class, or CLASS_LARGE
+ *     bits 12..19  slabs only: pages from this page's start to the slab's end
+ *     bits 20..63  descriptor address >> 6
+ *
+ * Every page of a slab has an entry; a large object has a few (large.c). With class 0 the other bits
+ * belong to the span cache. Entries are written by whoever holds the span exclusively, before it
+ * publishes an object of it (release) and after the last object is gone; anyone reads.
+ */
+#ifndef QSLAB_ALLOC_REGION_H
+#define QSLAB_ALLOC_REGION_H
+
+#include "base.h"
+
+struct region {
+	uintptr_t base;           /* const after region_init */
+	_Atomic uint64_t *map;    /* const after region_init */
+	atomic_size_t size;       /* bytes mapped, from base; only grows, under the lock */
+	size_t window;            /* const after region_init: size never exceeds it */
+	size_t map_size;          /* lock: bytes of the page map that may be touched */
+	atomic_size_t held;       /* bytes of [0, size) that are ours: less what others mapped there */
+	bool reserved;            /* const: a PROT_NONE mapping holds the window */
+	struct lock lock;
+};
+
+extern struct region region;
+
+bool region_init(void);
+
+/* Fresh, zeroed, readable and writable pages at the region's end; NULL if there are none. */
+void *region_grow(size_t size, size_t alignment);
+
+/* The same, but only directly at address `at`; false if that is not the end or cannot be had. */
+bool region_grow_at(void *at, size_t size);
+
+/* Gives the pages' memory back; they read as zero afterwards. */
+void region_purge(void *start, size_t size);
+
+/* Puts fresh anonymous memory over part of the region (after mremap left it odd). */
+bool region_renew(void *start, size_t size);
+
+static inline bool region_has(const void *address)
+{
+	return (uintptr_t)address - region.base < load_relaxed(&region.size);
+}
+
+static inline size_t region_page(const void *address)
+{
+	return ((uintptr_t)address - region.base) >> PAGE_SHIFT;
+}
+
+static inline void *region_address(size_t page)
+{
+	return (void *)(region.base + (page << PAGE_SHIFT));
+}
+
+static inline uint64_t entry_of(const void *address)
+{
+	return load_relaxed(&region.map[region_page(address)]);
+}
+
+static inline unsigned entry_class(uint64_t entry)
+{
+	return entry & 0xff;
+}
+
+/* Bytes from an address in the entry's page to the slab's end. */
+static inline uint64_t entry_to_end(uint64_t entry, const void *address)
+{
+	return (entry & 0xff000) - ((uintptr_t)address & (PAGE_SIZE - 1));
+}
+
+static inline void *entry_descriptor(uint64_t entry)
+{
+	return (void *)((entry >> 20) << 6);
+}
+
+static inline uint64_t entry_make(unsigned class, unsigned pages_to_end, const void *descriptor)
+{
+	assert(((uintptr_t)descriptor & 63) == 0 && pages_to_end < 256);
+	return class | (uint64_t)pages_to_end << 12 | ((uintptr_t)descriptor >> 6) << 20;
+}
+
+#endif

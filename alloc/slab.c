@@ -1,0 +1,121 @@
+#include "slab.h"
+#include "meta.h"
+#include "misuse.h"
+#include "region.h"
+
+#include <string.h>
+
+static void map_slab(struct slab *slab, bool set)
+{
+	size_t page = region_page(slab->span.start);
+	for (unsigned i = 0; i < slab->pages; i++) {
+		uint64_t entry = set ? entry_make(slab->class, slab->pages - i, slab) : 0;
+		atomic_store_explicit(&region.map[page + i], entry, release); /* pairs with object_find */
+	}
+}
+
+struct slab *slab_create(unsigned class, struct heap *heap)
+{
+	const struct class_info *info = &classes[class];
+	struct slab *slab = meta_alloc(slab_descriptor_size(info->words));
+	if (!slab)
+		return NULL;
+	struct span span = span_alloc(info->pages, PAGE_SIZE, false);
+	if (!span.start) {
+		meta_free(slab, slab_descriptor_size(info->words));
+		return NULL;
+	}
+	slab->first = (uintptr_t)span.start + (info->pages << PAGE_SHIFT) -
+	              (size_t)info->objects * info->size;
+	slab->recip = info->recip;
+	slab->size = info->size;
+	slab->objects = info->objects;
+	slab->words = info->words;
+	slab->class = (uint8_t)class;
+	slab->pages = (uint8_t)info->pages;
+	slab->span = span;
+	slab->scan = 0;
+	slab->next = slab->prev = NULL;
+	store_relaxed(&slab->nfree, info->objects);
+	store_relaxed(&slab->heap, heap);
+	store_relaxed(&slab->announced, 0);
+	for (unsigned w = 0; w < info->words; w++) {
+		unsigned left = info->objects - w * 64;
+		store_relaxed(&slab->bits[w], left >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << left) - 1);
+		store_relaxed(&slab_remote(slab)[w], 0);
+	}
+	map_slab(slab, true);
+	return slab;
+}
+
+void slab_destroy(struct slab *slab)
+{
+	assert(load_relaxed(&slab->nfree) == slab->objects);
+	assert(load_relaxed(&slab->announced) == 0);
+	map_slab(slab, false);
+	struct span span = slab->span;
+	unsigned pages = slab->pages;
+	meta_free(slab, slab_descriptor_size(slab->words));
+	span_free(span, pages, true);
+}
+
+unsigned slab_take(struct slab *slab, void **out, unsigned want)
+{
+	unsigned taken = 0;
+	unsigned w = slab->scan;
+
+	for (; w < slab->words; w++) {
+		uint64_t bits = load_relaxed(&slab->bits[w]);
+		if (!bits)
+			continue;
+		while (bits && taken < want) {
+			unsigned index = w * 64 + (unsigned)__builtin_ctzll(bits);
+			bits &= bits - 1;
+			out[taken++] = slab_object(slab, index);
+		}
+		store_relaxed(&slab->bits[w], bits);
+		if (taken == want)
+			break;
+	}
+	slab->scan = (uint16_t)w;
+	store_relaxed(&slab->nfree, load_relaxed(&slab->nfree) - taken);
+	return taken;
+}
+
+bool slab_put(struct slab *slab, unsigned index)
+{
+	unsigned w = index / 64;
+	uint64_t bit = (uint64_t)1 << index % 64;
+	uint64_t bits = load_relaxed(&slab->bits[w]);
+
+	if (unlikely(bits & bit))
+		return false;
+	store_relaxed(&slab->bits[w], bits | bit);
+	if (w < slab->scan)
+		slab->scan = (uint16_t)w;
+	store_relaxed(&slab->nfree, load_relaxed(&slab->nfree) + 1);
+	return true;
+}
+
+bool slab_collect(struct slab *slab)
+{
+	_Atomic uint64_t *remote = slab_remote(slab);
+	unsigned taken = 0;
+
+	for (unsigned w = 0; w < slab->words; w++) {
+		if (!load_relaxed(&remote[w]))
+			continue;
+		uint64_t bits = atomic_exchange_explicit(&remote[w], 0, acq_rel); /* pairs with R2 */
+		uint64_t here = load_relaxed(&slab->bits[w]);
+		if (unlikely(bits & here))
+			misuse_double_free("free",
+			                   slab_object(slab, w * 64 + (unsigned)__builtin_ctzll(bits & here)),
+			                   slab->size);
+		store_relaxed(&slab->bits[w], here | bits);
+		if (w < slab->scan)
+			slab->scan = (uint16_t)w;
+		taken += (unsigned)__builtin_popcountll(bits);
+	}
+	store_relaxed(&slab->nfree, load_relaxed(&slab->nfree) + taken);
+	return atomic_fetch_sub_explicit(&slab->announced, taken, acq_rel) > taken;
+}

@@ -1,0 +1,22 @@
+/* Slabs: a span of one class's objects and its bitmaps. The protocol stands in layout.h. */
+#ifndef QSLAB_ALLOC_SLAB_H
+#define QSLAB_ALLOC_SLAB_H
+
+#include "layout.h"
+
+/* All objects free, in no list, in the page map; NULL if there is no memory. No lock held. */
+struct slab *slab_create(unsigned class, struct heap *heap);
+
+/* All free, in no list. No heap's lock need be held. */
+void slab_destroy(struct slab *slab);
+
+/* Heap's lock. Moves up to `want` free objects to out[0..], in address order; returns how many. */
+unsigned slab_take(struct slab *slab, void **out, unsigned want);
+
+/* Heap's lock. Takes an object back; false if its bit was set already (a double free). */
+bool slab_put(struct slab *slab, unsigned index);
+
+/* Heap's lock. Steps D2 and D3: true if more announced bits are on their way. */
+bool slab_collect(struct slab *slab);
+
+#endif

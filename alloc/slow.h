@@ -1,0 +1,20 @@
+/*
+ * Everything behind the fast paths, and the calls that have none. `call` is the name the program used,
+ * for reports of misuse.
+ */
+#ifndef QSLAB_ALLOC_SLOW_H
+#define QSLAB_ALLOC_SLOW_H
+
+#include "base.h"
+
+void *slow_malloc(size_t size) SLOW;
+void slow_free(const char *call, void *object) SLOW;
+
+/* alignment: a power of two. */
+void *aligned_malloc(size_t alignment, size_t size);
+void *zeroed_malloc(size_t count, size_t size);
+void *resize(const char *call, void *object, size_t size);
+size_t usable_size(const char *call, const void *object);
+bool trim(void);
+
+#endif

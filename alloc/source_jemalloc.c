@@ -1,0 +1,167 @@
+/*
+ * jemalloc as a span source: one explicit arena whose extents come from the region. The only file that
+ * knows jemalloc. Decay is off: span.c decides when free pages go back, and purges all of them at once.
+ */
+#define _GNU_SOURCE
+#ifdef QSLAB_JEMALLOC_PRIVATE
+#define mallocx qslab_je_mallocx
+#define sdallocx qslab_je_sdallocx
+#define xallocx qslab_je_xallocx
+#define mallctl qslab_je_mallctl
+#define malloc_conf qslab_je_malloc_conf
+#define malloc_conf_2_conf_harder qslab_je_malloc_conf_2_conf_harder
+#endif
+#include <jemalloc/jemalloc.h>
+
+#include "region.h"
+#include "source.h"
+
+#include <stdio.h>
+
+#ifdef QSLAB_JEMALLOC_PRIVATE
+/* The environment's MALLOC_CONF is the program's own; this string has the last word over it. */
+extern const char *malloc_conf_2_conf_harder;
+const char *malloc_conf_2_conf_harder =
+	"narenas:1,tcache:false,background_thread:false,dirty_decay_ms:-1,muzzy_decay_ms:0,"
+	"retain:true,abort_conf:false,confirm_conf:false,stats_print:false,prof:false,percpu_arena:disabled";
+
+/* jemalloc's own fork handlers would lock in the wrong order (fork.c); ours keep it idle across fork. */
+int qslab_je_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+int qslab_je_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
+{
+	(void)prepare, (void)parent, (void)child;
+	return 0;
+}
+#endif
+
+#define SPAN_LEAST_PAGES 4 /* below 16 KiB jemalloc would use its own slabs */
+#define GROW_LIMIT ((size_t)32 << 20)
+
+static int flags;           /* const after init */
+static char purge_name[32]; /* const after init */
+
+static void *hook_alloc(extent_hooks_t *hooks, void *at, size_t size, size_t alignment, bool *zero,
+                        bool *commit, unsigned arena)
+{
+	(void)hooks, (void)arena;
+	void *got = at ? region_grow_at(at, size) ? at : NULL : region_grow(size, alignment);
+	if (got)
+		*zero = *commit = true;
+	return got;
+}
+
+/* True is "no": addresses stay ours, committed, and are purged instead. */
+static bool hook_dalloc(extent_hooks_t *hooks, void *start, size_t size, bool committed, unsigned arena)
+{
+	(void)hooks, (void)start, (void)size, (void)committed, (void)arena;
+	return true;
+}
+
+static bool hook_commit(extent_hooks_t *hooks, void *start, size_t size, size_t offset, size_t length,
+                        unsigned arena)
+{
+	(void)hooks, (void)start, (void)size, (void)offset, (void)length, (void)arena;
+	return false;
+}
+
+static bool hook_decommit(extent_hooks_t *hooks, void *start, size_t size, size_t offset, size_t length,
+                          unsigned arena)
+{
+	(void)hooks, (void)start, (void)size, (void)offset, (void)length, (void)arena;
+	return true;
+}
+
+static bool hook_purge(extent_hooks_t *hooks, void *start, size_t size, size_t offset, size_t length,
+                       unsigned arena)
+{
+	(void)hooks, (void)size, (void)arena;
+	region_purge((char *)start + offset, length);
+	atomic_fetch_add_explicit(&source_purged, length, relaxed);
+	return false;
+}
+
+static bool hook_split(extent_hooks_t *hooks, void *start, size_t size, size_t size_a, size_t size_b,
+                       bool committed, unsigned arena)
+{
+	(void)hooks, (void)start, (void)size, (void)size_a, (void)size_b, (void)committed, (void)arena;
+	return false;
+}
+
+static bool hook_merge(extent_hooks_t *hooks, void *a, size_t size_a, void *b, size_t size_b,
+                       bool committed, unsigned arena)
+{
+	(void)hooks, (void)a, (void)size_a, (void)b, (void)size_b, (void)committed, (void)arena;
+	return false;
+}
+
+static extent_hooks_t hooks = {
+	.alloc = hook_alloc,
+	.dalloc = hook_dalloc,
+	.commit = hook_commit,
+	.decommit = hook_decommit,
+	.purge_forced = hook_purge,
+	.split = hook_split,
+	.merge = hook_merge,
+};
+
+static bool init(void)
+{
+	unsigned arena;
+	size_t length = sizeof arena, page, page_length = sizeof page;
+	extent_hooks_t *ours = &hooks;
+	char name[48];
+
+	if (mallctl("arenas.page", &page, &page_length, NULL, 0) || page != PAGE_SIZE)
+		return false;
+	if (mallctl("arenas.create", &arena, &length, &ours, sizeof ours))
+		return false;
+	snprintf(purge_name, sizeof purge_name, "arena.%u.purge", arena);
+	flags = MALLOCX_ARENA(arena) | MALLOCX_TCACHE_NONE;
+	ssize_t never = -1;
+	snprintf(name, sizeof name, "arena.%u.dirty_decay_ms", arena);
+	if (mallctl(name, NULL, NULL, &never, sizeof never))
+		return false;
+	ssize_t now = 0;
+	snprintf(name, sizeof name, "arena.%u.muzzy_decay_ms", arena);
+	if (mallctl(name, NULL, NULL, &now, sizeof now))
+		return false;
+	size_t limit = GROW_LIMIT;
+	snprintf(name, sizeof name, "arena.%u.retain_grow_limit", arena);
+	return !mallctl(name, NULL, NULL, &limit, sizeof limit);
+}
+
+static size_t bytes_of(size_t pages)
+{
+	return (pages < SPAN_LEAST_PAGES ? SPAN_LEAST_PAGES : pages) << PAGE_SHIFT;
+}
+
+static void *je_alloc(size_t pages, size_t alignment, bool zero)
+{
+	return mallocx(bytes_of(pages), flags | MALLOCX_ALIGN(alignment) | (zero ? MALLOCX_ZERO : 0));
+}
+
+static void je_free(void *start, size_t pages)
+{
+	sdallocx(start, bytes_of(pages), flags);
+}
+
+static bool je_extend(void *start, size_t pages, size_t new_pages)
+{
+	size_t size = bytes_of(new_pages);
+	(void)pages;
+	return xallocx(start, size, 0, flags) >= size;
+}
+
+static void je_purge(void)
+{
+	mallctl(purge_name, NULL, NULL, NULL, 0);
+}
+
+const struct span_source source_jemalloc = {
+	.name = "jemalloc",
+	.init = init,
+	.alloc = je_alloc,
+	.free = je_free,
+	.extend = je_extend,
+	.purge = je_purge,
+};

@@ -1,0 +1,367 @@
+#define _GNU_SOURCE
+#include "span.h"
+#include "option.h"
+#include "region.h"
+#include "source.h"
+
+#include <errno.h>
+
+#define BUDGET_LEAST ((size_t)1 << 20)
+#define BUDGET_LIVE_PART 20
+#define REGRET_SECONDS 1
+
+/*
+ * A cached span's first page map entry links it: class 0, bit 8 "from mmap", page number of the next
+ * from bit 16, 0 for none (page 0 is always jemalloc's or a slab's first; link stores page + 1).
+ */
+#define LINK_FROM_MMAP ((uint64_t)1 << 8)
+#define LINK_SHIFT 16
+
+static struct {
+	struct lock lock;
+	uint64_t bins[SPAN_CACHED_PAGES + 1]; /* lock: page + 1 of the first, by page count */
+	size_t cached;                        /* lock: bytes in bins */
+	size_t dirty;                         /* lock: bytes freed to the source and not taken back, at most */
+	size_t live;                          /* lock: bytes handed out */
+	size_t credit;                        /* lock */
+	size_t purged_lately;                 /* lock: bytes purged that a regret may still claim */
+	time_t ticked;                        /* lock: second of the last tick */
+	uint64_t waiting;                     /* lock: spans of jemalloc freed while the gate was closed */
+} cache;
+
+static const struct span_source *main_source = &source_mmap; /* const after span_init */
+static atomic_size_t fail_after = SIZE_MAX;
+
+/*
+ * The gate: the number of threads inside jemalloc, and CLOSED. fork's prepare closes it and waits for
+ * the count to fall to its own thread's share; entering pairs with that in span_gate_close.
+ */
+#define GATE_CLOSED 0x40000000u
+static atomic_uint gate;
+static _Thread_local unsigned inside __attribute__((tls_model("initial-exec")));
+
+static bool gate_enter(void)
+{
+	if (main_source == &source_mmap)
+		return false;
+	if (atomic_fetch_add_explicit(&gate, 1, acquire) & GATE_CLOSED) {
+		atomic_fetch_sub_explicit(&gate, 1, release);
+		return false;
+	}
+	inside++;
+	return true;
+}
+
+static void gate_leave(void)
+{
+	inside--;
+	atomic_fetch_sub_explicit(&gate, 1, release);
+}
+
+void span_gate_close(void)
+{
+	atomic_fetch_or_explicit(&gate, GATE_CLOSED, acq_rel);
+	while ((atomic_load_explicit(&gate, acquire) & ~GATE_CLOSED) > inside)
+		nanosleep(&(struct timespec){0, 20000}, NULL);
+}
+
+bool span_init(void)
+{
+#ifndef QSLAB_NO_JEMALLOC
+	if (source_jemalloc.init())
+		main_source = &source_jemalloc;
+#endif
+	return true;
+}
+
+/* Lock held. */
+static struct span bin_pop(uint64_t *bin)
+{
+	if (!*bin)
+		return (struct span){NULL, false};
+	size_t page = *bin - 1;
+	uint64_t entry = load_relaxed(&region.map[page]);
+	*bin = entry >> LINK_SHIFT;
+	store_relaxed(&region.map[page], 0);
+	return (struct span){region_address(page), entry & LINK_FROM_MMAP};
+}
+
+/* Lock held. */
+static void bin_push(uint64_t *bin, struct span span)
+{
+	size_t page = region_page(span.start);
+	store_relaxed(&region.map[page], *bin << LINK_SHIFT | (span.from_mmap ? LINK_FROM_MMAP : 0));
+	*bin = page + 1;
+}
+
+static size_t subtract(size_t from, size_t amount)
+{
+	return from > amount ? from - amount : 0;
+}
+
+/* Returns false when it must wait for the gate. */
+static bool source_free(struct span span, size_t pages)
+{
+	if (span.from_mmap) {
+		source_mmap.free(span.start, pages);
+		return true;
+	}
+	if (!gate_enter())
+		return false;
+	main_source->free(span.start, pages);
+	gate_leave();
+	return true;
+}
+
+/* Lock held. */
+static size_t budget(void)
+{
+	size_t base = cache.live / BUDGET_LIVE_PART;
+	return (base > BUDGET_LEAST ? base : BUDGET_LEAST) + cache.credit;
+}
+
+/* Lock held; may drop it in between. Everything cached goes to the source, everything dirty to the system. */
+static bool purge(void)
+{
+	bool any = cache.cached || cache.dirty;
+
+	for (size_t pages = 1; pages <= SPAN_CACHED_PAGES; pages++) {
+		uint64_t chain = cache.bins[pages];
+		cache.bins[pages] = 0;
+		while (chain) {
+			struct span span = bin_pop(&chain);
+			lock_drop(&cache.lock);
+			bool freed = source_free(span, pages);
+			lock_take(&cache.lock);
+			if (freed) {
+				cache.cached -= pages << PAGE_SHIFT;
+				if (!span.from_mmap)
+					cache.dirty += pages << PAGE_SHIFT;
+			} else {
+				bin_push(&cache.bins[pages], span);
+				while (chain)
+					bin_push(&cache.bins[pages], bin_pop(&chain));
+				return false; /* forking: later */
+			}
+		}
+	}
+	size_t dirty = cache.dirty;
+	cache.dirty = 0;
+	cache.purged_lately += dirty;
+	lock_drop(&cache.lock);
+	if (dirty && gate_enter()) {
+		main_source->purge();
+		gate_leave();
+	}
+	lock_take(&cache.lock);
+	return any;
+}
+
+/* Lock held. */
+static void tick(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	time_t passed = now.tv_sec - cache.ticked;
+	if (passed < REGRET_SECONDS)
+		return;
+	cache.ticked = now.tv_sec;
+	cache.credit = passed < 40 ? cache.credit >> passed : 0;
+	cache.purged_lately = passed < 2 ? cache.purged_lately / 2 : 0;
+	if (cache.cached + cache.dirty > budget())
+		purge();
+}
+
+void span_tick(void)
+{
+	if (!lock_try(&cache.lock))
+		return;
+	int saved = errno;
+	tick();
+	lock_drop(&cache.lock);
+	errno = saved;
+}
+
+static bool failing(void)
+{
+	size_t left = load_relaxed(&fail_after);
+	if (likely(left == SIZE_MAX))
+		return false;
+	if (left == 0)
+		return true;
+	store_relaxed(&fail_after, left - 1);
+	return false;
+}
+
+void span_fail_after(size_t after)
+{
+	store_relaxed(&fail_after, after);
+}
+
+static struct span source_alloc(size_t pages, size_t alignment, bool zero)
+{
+	struct span span = {NULL, false};
+
+	if (gate_enter()) {
+		span.start = main_source->alloc(pages, alignment, zero);
+		gate_leave();
+	} else {
+		span.start = source_mmap.alloc(pages, alignment, zero);
+		span.from_mmap = true;
+	}
+	return span;
+}
+
+struct span span_alloc(size_t pages, size_t alignment, bool zero)
+{
+	size_t bytes = pages << PAGE_SHIFT;
+	struct span span = {NULL, false};
+
+	if (failing() || pages > PTRDIFF_MAX >> PAGE_SHIFT)
+		return span;
+	lock_take(&cache.lock);
+	if (pages <= SPAN_CACHED_PAGES && alignment <= PAGE_SIZE && !zero) {
+		span = bin_pop(&cache.bins[pages]);
+		if (span.start) {
+			cache.cached -= bytes;
+			cache.live += bytes;
+			lock_drop(&cache.lock);
+			return span;
+		}
+	}
+	if (cache.dirty < bytes && cache.purged_lately) {
+		size_t regret = bytes < cache.purged_lately ? bytes : cache.purged_lately;
+		cache.purged_lately -= regret;
+		cache.credit += regret;
+		size_t most = options.retain + cache.live / 8;
+		if (cache.credit > most)
+			cache.credit = most;
+	}
+	lock_drop(&cache.lock);
+
+	span = source_alloc(pages, alignment, zero);
+	if (!span.start && span_trim())
+		span = source_alloc(pages, alignment, zero);
+	if (!span.start)
+		return span;
+	lock_take(&cache.lock);
+	cache.live += bytes;
+	if (!span.from_mmap)
+		cache.dirty = subtract(cache.dirty, bytes);
+	lock_drop(&cache.lock);
+	return span;
+}
+
+void span_free(struct span span, size_t pages, bool resident)
+{
+	size_t bytes = pages << PAGE_SHIFT;
+	int saved = errno;
+
+	if (pages > SPAN_CACHED_PAGES) {
+		bool freed = source_free(span, pages);
+		lock_take(&cache.lock);
+		cache.live -= bytes;
+		if (!freed) {
+			/* one link has no room for the count: the next entry keeps it */
+			store_relaxed(&region.map[region_page(span.start) + 1], pages << LINK_SHIFT);
+			bin_push(&cache.waiting, span);
+		} else if (resident && !span.from_mmap) {
+			cache.dirty += bytes;
+		}
+	} else {
+		lock_take(&cache.lock);
+		cache.live -= bytes;
+		cache.cached += bytes;
+		bin_push(&cache.bins[pages], span);
+	}
+	tick();
+	if (cache.cached + cache.dirty > budget())
+		purge();
+	lock_drop(&cache.lock);
+	errno = saved;
+}
+
+/* The gate is open again: what waited goes to jemalloc. */
+static void drain_waiting(void)
+{
+	lock_take(&cache.lock);
+	uint64_t chain = cache.waiting;
+	cache.waiting = 0;
+	while (chain) {
+		struct span span = bin_pop(&chain);
+		_Atomic uint64_t *count = &region.map[region_page(span.start) + 1];
+		size_t pages = load_relaxed(count) >> LINK_SHIFT;
+		store_relaxed(count, 0);
+		cache.live += pages << PAGE_SHIFT; /* span_free takes it off again */
+		lock_drop(&cache.lock);
+		span_free(span, pages, true);
+		lock_take(&cache.lock);
+	}
+	lock_drop(&cache.lock);
+}
+
+void span_gate_open(void)
+{
+	atomic_fetch_and_explicit(&gate, ~GATE_CLOSED, acq_rel);
+	drain_waiting();
+}
+
+bool span_extend(struct span span, size_t pages, size_t new_pages)
+{
+	bool done;
+
+	if (span.from_mmap) {
+		done = source_mmap.extend(span.start, pages, new_pages);
+	} else {
+		if (!gate_enter())
+			return false;
+		done = main_source->extend(span.start, pages, new_pages);
+		gate_leave();
+	}
+	if (done) {
+		lock_take(&cache.lock);
+		cache.live += (new_pages - pages) << PAGE_SHIFT;
+		lock_drop(&cache.lock);
+	}
+	return done;
+}
+
+bool span_trim(void)
+{
+	int saved = errno;
+	lock_take(&cache.lock);
+	bool any = purge();
+	cache.credit = 0;
+	lock_drop(&cache.lock);
+	errno = saved;
+	return any;
+}
+
+void span_stats(struct span_stats *stats)
+{
+	lock_take(&cache.lock);
+	stats->live = cache.live;
+	stats->cached = cache.cached;
+	stats->dirty_in_source = cache.dirty;
+	stats->purged = load_relaxed(&source_purged);
+	lock_drop(&cache.lock);
+}
+
+/* In the child: only this thread is left; what it holds inside jemalloc it still holds. */
+void span_after_fork(void)
+{
+	atomic_store_explicit(&gate, inside | GATE_CLOSED, relaxed);
+	if (load_relaxed(&cache.lock.held)) {
+		size_t cached = 0;
+		for (size_t pages = 1; pages <= SPAN_CACHED_PAGES; pages++)
+			for (uint64_t link = cache.bins[pages]; link;
+			     link = load_relaxed(&region.map[link - 1]) >> LINK_SHIFT)
+				cached += pages << PAGE_SHIFT;
+		cache.cached = cached;
+		lock_drop(&cache.lock);
+	}
+	source_mmap_after_fork();
+	lock_drop(&region.lock);
+	span_gate_open();
+}

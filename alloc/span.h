@@ -1,0 +1,55 @@
+/*
+ * Spans: page runs for slabs and large objects, and the policy of what stays resident.
+ *
+ * In front of the source stands a cache of free spans by page count, up to SPAN_CACHED_PAGES; longer
+ * spans go to the source directly, which splits and merges them. Both hold dirty pages. There is no
+ * helper thread, so memory goes back while it is being freed: when the dirty bytes exceed the budget,
+ * all of them are purged. The budget is
+ *
+ *     max(1 MiB, live / 20) + credit
+ *
+ * Credit is earned by regret, bytes taken from the system again soon after a purge, and halves every
+ * second: a program that swings keeps its pages, one that spiked and stopped does not.
+ */
+#ifndef QSLAB_ALLOC_SPAN_H
+#define QSLAB_ALLOC_SPAN_H
+
+#include "base.h"
+
+#define SPAN_CACHED_PAGES 64
+
+struct span {
+	void *start;       /* NULL: none */
+	bool from_mmap;    /* which source it goes back to */
+};
+
+bool span_init(void);
+
+/* Contents undefined unless `zero`. May make system calls. No lock but a heap's may be held. */
+struct span span_alloc(size_t pages, size_t alignment, bool zero);
+
+/* `resident` is false for a span whose pages the caller has purged already. */
+void span_free(struct span span, size_t pages, bool resident);
+
+bool span_extend(struct span span, size_t pages, size_t new_pages);
+
+/* Empties the cache and purges the source; true if that gave anything back. */
+bool span_trim(void);
+
+/* Purges what time has made superfluous; a clock read. For slow paths now and then. */
+void span_tick(void);
+
+struct span_stats {
+	size_t live, cached, dirty_in_source, purged;
+};
+void span_stats(struct span_stats *stats);
+
+/* The fork gate (fork.c): closed, the source in use is mmap and frees to jemalloc wait. */
+void span_gate_close(void);
+void span_gate_open(void);
+void span_after_fork(void);
+
+/* Tests: the next `after` spans succeed, then all fail, until called with SIZE_MAX. */
+void span_fail_after(size_t after);
+
+#endif

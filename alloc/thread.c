@@ -1,0 +1,51 @@
+#define _GNU_SOURCE
+#include "thread.h"
+#include "class.h"
+#include "region.h"
+#include "span.h"
+
+#include <pthread.h>
+
+_Thread_local struct heap *thread_heap __attribute__((tls_model("initial-exec"))) = &heap_none;
+
+/* After this thread's heap was abandoned: frees go to slabs directly, allocations to the late heap. */
+static _Thread_local bool thread_gone __attribute__((tls_model("initial-exec")));
+
+static pthread_key_t exit_key;
+static atomic_bool ready;
+static struct lock init_lock;
+
+static void thread_exit(void *heap)
+{
+	thread_gone = true;
+	thread_heap = &heap_none;
+	heap_abandon(heap);
+}
+
+static bool init(void)
+{
+	if (likely(atomic_load_explicit(&ready, acquire)))
+		return true;
+	lock_take(&init_lock);
+	if (!load_relaxed(&ready)) {
+		class_init();
+		bool done = region_init() && span_init() && !pthread_key_create(&exit_key, thread_exit);
+		atomic_store_explicit(&ready, done, release);
+	}
+	lock_drop(&init_lock);
+	return load_relaxed(&ready);
+}
+
+struct heap *thread_heap_get(void)
+{
+	if (likely(thread_heap != &heap_none))
+		return thread_heap;
+	if (thread_gone || !init())
+		return NULL;
+	struct heap *heap = heap_acquire();
+	if (!heap)
+		return NULL;
+	thread_heap = heap; /* before the next call, which may allocate */
+	pthread_setspecific(exit_key, heap);
+	return heap;
+}

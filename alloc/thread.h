@@ -1,0 +1,13 @@
+/* Which heap this thread runs on, and its beginning and end. */
+#ifndef QSLAB_ALLOC_THREAD_H
+#define QSLAB_ALLOC_THREAD_H
+
+#include "heap.h"
+
+/* &heap_none before a thread's first allocation and after its end. Written by thread.c only. */
+extern _Thread_local struct heap *thread_heap __attribute__((tls_model("initial-exec")));
+
+/* This thread's heap, made if need be; NULL once the thread's end has begun, or without memory. */
+struct heap *thread_heap_get(void);
+
+#endif

@@ -1,0 +1,114 @@
+/*
+ * qslab: the explicit API.
+ *
+ * Every call here works in a program whose malloc is something else; pointers of the two must not be
+ * mixed. In a process that also preloads libqslab-malloc.so these are the same calls as malloc and free.
+ *
+ * Unless a call says otherwise: any thread may call it at any time, including from destructors that run
+ * after the thread's own state is gone; it must not be called from a signal handler; it never waits for
+ * another thread's progress except for short internal locks on slow paths; and misuse (a pointer that is
+ * not the start of a live object) prints one line to stderr and aborts.
+ */
+#ifndef QSLAB_QSLAB_H
+#define QSLAB_QSLAB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define QSLAB_VERSION_MAJOR 0
+#define QSLAB_VERSION_MINOR 1
+#define QSLAB_VERSION_PATCH 0
+
+#define QSLAB_API __attribute__((visibility("default")))
+
+/* ---- allocation: the malloc family by our own names -------------------------------------------- */
+
+/*
+ * At least `size` bytes, aligned to 16; the caller owns them until it frees them. A size of 0 gives a
+ * distinct object. Errors: NULL with ENOMEM when memory is exhausted or size exceeds PTRDIFF_MAX.
+ * Cost: a table look-up and an array pop; every few dozen calls a refill from slab bitmaps.
+ */
+QSLAB_API void *qslab_malloc(size_t size) __attribute__((malloc, alloc_size(1)));
+
+/* As qslab_malloc(count * size), zeroed; ENOMEM if the product overflows. */
+QSLAB_API void *qslab_calloc(size_t count, size_t size) __attribute__((malloc, alloc_size(1, 2)));
+
+/*
+ * Changes an object's size, in place where it can; otherwise moves it, and the old pointer is dead.
+ * Large objects move by page tables, not by copying. NULL acts as malloc; size 0 frees and returns NULL,
+ * as glibc does. On ENOMEM the object is untouched.
+ */
+QSLAB_API void *qslab_realloc(void *object, size_t size) __attribute__((alloc_size(2)));
+
+/* As qslab_realloc(object, count * size); ENOMEM if the product overflows. */
+QSLAB_API void *qslab_reallocarray(void *object, size_t count, size_t size)
+	__attribute__((alloc_size(2, 3)));
+
+/* Any power-of-two alignment. EINVAL for another alignment, ENOMEM as malloc. */
+QSLAB_API void *qslab_aligned_alloc(size_t alignment, size_t size)
+	__attribute__((malloc, alloc_size(2)));
+
+/*
+ * Gives an object back; NULL is accepted; errno is kept. Aborts with one line on a pointer that is not
+ * ours or is inside an object; a double free aborts at once when it repeats the last free of its class,
+ * else when the object returns to its slab. Cost: an array push; every few dozen calls a flush.
+ */
+QSLAB_API void qslab_free(void *object);
+
+/* The bytes that may be used, at least those asked for; 0 for NULL. */
+QSLAB_API size_t qslab_usable_size(const void *object);
+
+/* ---- interior pointers -------------------------------------------------------------------------- */
+
+/*
+ * For any address inside a live object, small or large: its start, and its usable size. For any other
+ * address: NULL, 0 and false. Whether an object is live is the caller's knowledge: a freed object's
+ * address may still be answered as if it were. Cost: two loads and a multiply; a few more loads for
+ * large objects. Async-signal-safe. Source: snmalloc's external_pointer, the kernel's nearest_obj.
+ */
+QSLAB_API void *qslab_object_start(const void *address);
+QSLAB_API size_t qslab_object_size(const void *address);
+QSLAB_API bool qslab_owns(const void *address);
+
+/* ---- memory going back, and where it is --------------------------------------------------------- */
+
+/*
+ * Returns to the system, now, all memory that no live object and no other thread's magazine needs.
+ * True if any was returned. Takes every heap's lock in turn; costs a system call per run of free pages.
+ */
+QSLAB_API bool qslab_trim(void);
+
+/*
+ * Where the memory is, in bytes. Counting identity, exact when no other thread is running:
+ *   mapped = live + rounding... is not knowable without sizes asked for, so:
+ *   live + slab_free + magazines + span_cache + source_free = slab and large spans in all.
+ */
+struct qslab_memory {
+	size_t live;        /* in objects the program holds, rounded up to their class */
+	size_t live_large;  /* the part of live in objects with a span of their own */
+	size_t slab_free;   /* free objects in slabs */
+	size_t magazines;   /* free objects in threads' magazines */
+	size_t span_cache;  /* resident spans kept for reuse */
+	size_t source_free; /* dirty in the span source, at most */
+	size_t metadata;    /* descriptors, page map, thread state, committed */
+	size_t mapped;      /* address space taken from the system for spans */
+	size_t purged;      /* bytes given back to the system so far */
+	size_t slabs;       /* slabs in use */
+	size_t heaps;       /* heaps ever made: the most threads at once */
+};
+
+/* Fills *memory; exact for the calling thread, within a magazine's worth for running ones. */
+QSLAB_API void qslab_memory(struct qslab_memory *memory);
+
+/* Writes the memory table as text to a file descriptor; never allocates. */
+QSLAB_API void qslab_print_memory(int fd);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
