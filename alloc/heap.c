@@ -12,6 +12,7 @@
 #define FREE_GROWTH_BYTES 8192 /* frees alone grow a magazine to this; allocations to its capacity */
 #define TICK_EVERY 64          /* slow calls */
 #define ORPHANS_TRIED 8
+#define COMBINE_BACK 4
 
 static void *empty_slots[1];
 
@@ -160,7 +161,7 @@ static void put_remote(struct slab *slab, unsigned word, uint64_t bits)
 {
 	struct heap *heap = load_relaxed(&slab->heap);
 	unsigned count = (unsigned)__builtin_popcountll(bits);
-	void *first = slab_object(slab, word * 64 + (unsigned)__builtin_ctzll(bits));
+	void *first = slab_first_object(slab, word, bits);
 	unsigned size = slab->size, objects = slab->objects;
 
 	unsigned before = atomic_fetch_add_explicit(&slab->announced, count, acq_rel);
@@ -176,71 +177,88 @@ static void put_remote(struct slab *slab, unsigned word, uint64_t bits)
 
 /* ---- flush ---------------------------------------------------------------------------------------- */
 
-struct place {
+/* Objects of one bitmap word. */
+struct group {
 	struct slab *slab;
-	unsigned index;
+	unsigned word;
+	uint64_t bits;
 };
 
-static inline struct place place_of(void *object)
+static inline struct slab *slab_of(void *object)
 {
-	struct slab *slab = entry_descriptor(entry_of(object));
-	return (struct place){slab, slab_index(slab, object)};
+	return entry_descriptor(entry_of(object));
 }
 
-/* Write combining: places of one word become one put_remote. */
-static void flush_remote(struct place *places, unsigned count)
+static inline struct group group_of(struct slab *slab, void *object)
 {
-	for (unsigned i = 0; i < count; i++) {
-		struct slab *slab = places[i].slab;
-		if (!slab)
+	unsigned index = slab_index(slab, object);
+	return (struct group){slab, index / 64, (uint64_t)1 << index % 64};
+}
+
+/* Adds a group, or joins it to one of the last few if that is of the same word. */
+static unsigned add_group(struct group *groups, unsigned count, struct group new)
+{
+	for (unsigned i = count; i-- > 0 && count - i <= COMBINE_BACK;) {
+		if (groups[i].slab != new.slab || groups[i].word != new.word)
 			continue;
-		unsigned word = places[i].index / 64;
-		uint64_t bits = (uint64_t)1 << places[i].index % 64;
-		for (unsigned j = i + 1; j < count; j++) {
-			if (places[j].slab != slab || places[j].index / 64 != word)
-				continue;
-			uint64_t bit = (uint64_t)1 << places[j].index % 64;
-			if (unlikely(bits & bit))
-				misuse_double_free("free", slab_object(slab, places[j].index), slab->size);
-			bits |= bit;
-			places[j].slab = NULL;
-		}
-		put_remote(slab, word, bits);
+		uint64_t twice = groups[i].bits & new.bits;
+		if (unlikely(twice))
+			misuse_double_free("free", slab_first_object(new.slab, new.word, twice), new.slab->size);
+		groups[i].bits |= new.bits;
+		return count;
 	}
+	groups[count] = new;
+	return count + 1;
+}
+
+/* Write combining: one group for neighbours that come one after the other, or nearly so. */
+static unsigned make_groups(struct group *groups, void **objects, unsigned count)
+{
+	struct slab *slabs[MAGAZINE_MAX];
+	unsigned made = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		slabs[i] = slab_of(objects[i]);
+		__builtin_prefetch(slabs[i]);
+	}
+	for (unsigned i = 0; i < count;) {
+		struct group group = group_of(slabs[i], objects[i]);
+		while (++i < count && slabs[i] == group.slab) {
+			struct group next = group_of(group.slab, objects[i]);
+			if (next.word != group.word || (next.bits & group.bits))
+				break;
+			group.bits |= next.bits;
+		}
+		made = add_group(groups, made, group);
+	}
+	return made;
 }
 
 /* Objects of one class back to their slabs, own ones under the lock, others as remote frees. */
 static void flush(struct heap *heap, void **objects, unsigned count)
 {
-	struct place places[MAGAZINE_MAX];
+	struct group groups[MAGAZINE_MAX];
 	struct slab *dead = NULL;
-	unsigned remotes = 0;
+	unsigned all = make_groups(groups, objects, count), remotes = 0;
 
-	for (unsigned i = 0; i < count; i++) {
-		struct slab *slab = entry_descriptor(entry_of(objects[i]));
-		__builtin_prefetch(slab);
-		places[i].slab = slab;
-	}
 	lock_take(&heap->lock);
-	for (unsigned i = 0; i < count; i++) {
-		struct slab *slab = places[i].slab;
-		unsigned index = slab_index(slab, objects[i]);
+	for (unsigned i = 0; i < all; i++) {
+		struct slab *slab = groups[i].slab;
 		if (load_relaxed(&slab->heap) != heap) {
-			places[remotes++] = (struct place){slab, index};
+			groups[remotes++] = groups[i];
 			continue;
 		}
 		unsigned before = load_relaxed(&slab->nfree);
-		if (unlikely(!slab_put(slab, index)))
-			misuse_double_free("free", objects[i], slab->size);
-		if (before == 0 || before + 1 == slab->objects)
+		slab_put(slab, groups[i].word, groups[i].bits);
+		if (before == 0 || load_relaxed(&slab->nfree) == slab->objects)
 			relist(heap, slab, before, true, &dead);
 	}
 	atomic_thread_fence(memory_order_seq_cst); /* Dekker with the fence in put_remote */
 	drain(heap, true, &dead);
 	lock_drop(&heap->lock);
 	bury(dead);
-	if (remotes)
-		flush_remote(places, remotes);
+	for (unsigned i = 0; i < remotes; i++)
+		put_remote(groups[i].slab, groups[i].word, groups[i].bits);
 }
 
 /* The bottom `count` of a magazine: the ones freed longest ago. */
@@ -323,14 +341,14 @@ void heap_overflow(struct heap *heap, unsigned class, void *object)
 
 /* ---- refill --------------------------------------------------------------------------------------- */
 
-/* Heap's lock. From the bin's partial slabs. */
-static unsigned take(struct bin *bin, void **out, unsigned want)
+/* Heap's lock. From the bin's partial slabs to *end, end[-1] ... */
+static unsigned take(struct bin *bin, void **end, unsigned want)
 {
 	unsigned taken = 0;
 
 	while (taken < want && bin->partial) {
 		struct slab *slab = bin->partial;
-		taken += slab_take(slab, out + taken, want - taken);
+		taken += slab_take(slab, end - taken, want - taken);
 		if (load_relaxed(&slab->nfree) == 0) {
 			unlink_slab(bin, slab, true);
 			link_full(bin, slab);
@@ -365,19 +383,19 @@ static bool adopt_slab(struct heap *heap, unsigned class, struct slab **dead)
 }
 
 /* `want` objects of the class at most, at least one unless there is no memory. Any thread, no lock held. */
-static unsigned supply(struct heap *heap, unsigned class, void **out, unsigned want)
+static unsigned supply(struct heap *heap, unsigned class, void **end, unsigned want)
 {
 	struct bin *bin = &heap->bins[class];
 	struct slab *dead = NULL;
 
 	lock_take(&heap->lock);
-	unsigned taken = take(bin, out, want);
+	unsigned taken = take(bin, end, want);
 	if (!taken) {
 		drain(heap, true, &dead);
-		taken = take(bin, out, want);
+		taken = take(bin, end, want);
 	}
 	if (!taken && adopt_slab(heap, class, &dead))
-		taken = take(bin, out, want);
+		taken = take(bin, end, want);
 	lock_drop(&heap->lock);
 	bury(dead);
 	if (likely(taken))
@@ -388,7 +406,7 @@ static unsigned supply(struct heap *heap, unsigned class, void **out, unsigned w
 		return 0;
 	lock_take(&heap->lock);
 	link_partial_first(bin, slab);
-	taken = take(bin, out, want);
+	taken = take(bin, end, want);
 	lock_drop(&heap->lock);
 	return taken;
 }
@@ -396,25 +414,26 @@ static unsigned supply(struct heap *heap, unsigned class, void **out, unsigned w
 void *heap_refill(struct heap *heap, unsigned class)
 {
 	struct magazine *magazine = &heap->magazines[class];
-	void *objects[MAGAZINE_MAX];
+	void *object = NULL;
 
-	unsigned want = 1;
-	if (likely(magazine_ready(magazine, class))) {
-		magazine_grow(magazine, classes[class].capacity);
-		want = (unsigned)(magazine->limit - magazine->slots + 1) / 2;
-	}
 	pace(heap);
-	unsigned taken = supply(heap, class, objects, want);
-	if (unlikely(!taken)) {
-		errno = ENOMEM;
-		return NULL;
+	if (unlikely(!magazine_ready(magazine, class))) {
+		supply(heap, class, &object, 1);
+	} else {
+		magazine_grow(magazine, classes[class].capacity);
+		void **slots = magazine->slots;
+		unsigned want = (unsigned)(magazine->limit - slots + 1) / 2;
+		unsigned taken = supply(heap, class, slots + want, want);
+		if (taken < want)
+			memmove(slots + 1, slots + 1 + want - taken, taken * sizeof(void *));
+		if (taken) {
+			object = slots[taken];
+			store_relaxed(&magazine->top, slots + taken - 1);
+		}
 	}
-	/* the first is the caller's; the rest come off the magazine in address order */
-	void **top = load_relaxed(&magazine->top);
-	for (unsigned i = taken; i-- > 1;)
-		*++top = objects[i];
-	store_relaxed(&magazine->top, top);
-	return objects[0];
+	if (unlikely(!object))
+		errno = ENOMEM;
+	return object;
 }
 
 /* ---- heaps and threads ---------------------------------------------------------------------------- */
@@ -503,8 +522,8 @@ void *heap_late_alloc(unsigned class)
 
 void heap_late_free(void *object)
 {
-	struct place place = place_of(object);
-	put_remote(place.slab, place.index / 64, (uint64_t)1 << place.index % 64);
+	struct group group = group_of(slab_of(object), object);
+	put_remote(group.slab, group.word, group.bits);
 }
 
 void heap_trim_all(void)
@@ -539,12 +558,13 @@ static void forget_lists(struct heap *heap)
 		if (!magazine->slots)
 			continue;
 		for (void **top = load_relaxed(&magazine->top); top > magazine->slots; top--) {
-			struct place place = place_of(*top);
-			if (!place.slab)
+			struct slab *slab = slab_of(*top);
+			if (!slab)
 				continue;
 			/* twice is harmless: the object may have been on its way to the slab */
-			_Atomic uint64_t *word = &place.slab->bits[place.index / 64];
-			store_relaxed(word, load_relaxed(word) | (uint64_t)1 << place.index % 64);
+			struct group group = group_of(slab, *top);
+			_Atomic uint64_t *word = &slab->bits[group.word];
+			store_relaxed(word, load_relaxed(word) | group.bits);
 		}
 		store_relaxed(&magazine->top, magazine->slots);
 	}

@@ -15,6 +15,8 @@
 
 #define MOVE_BY_PAGE_TABLES ((size_t)1 << 20) /* smaller ones are copied faster */
 
+#define SHRINK_PURGES ((size_t)64 << 10)       /* cut off less, and the pages stay for the next growth */
+
 static struct {
 	struct lock lock;
 	struct large *first;
@@ -99,7 +101,6 @@ static struct large *create(size_t size, size_t reserve, size_t alignment, bool 
 		return NULL;
 	large->size = PAGES_OF(size) << PAGE_SHIFT;
 	large->pages = PAGES_OF(size) + reserve;
-	large->moved = false;
 	large->span = span_alloc(large->pages, alignment, zero);
 	if (!large->span.start && reserve) {
 		large->pages = PAGES_OF(size);
@@ -109,9 +110,6 @@ static struct large *create(size_t size, size_t reserve, size_t alignment, bool 
 		meta_free(large, sizeof *large);
 		return NULL;
 	}
-	if (large->pages > PAGES_OF(size)) /* the reserve must not hold old pages */
-		region_purge((char *)large->span.start + large->size,
-		             (large->pages << PAGE_SHIFT) - large->size);
 	list_add(large);
 	mark_large(large, 0, large->pages, true);
 	return large;
@@ -136,14 +134,8 @@ void *large_alloc(size_t size, size_t alignment, bool zero)
 /* The page map no longer knows the object. */
 static void destroy(struct large *large)
 {
-	bool resident = true;
-
 	list_remove(large);
-	if (large->moved) {
-		region_renew(large->span.start, large->pages << PAGE_SHIFT);
-		resident = false;
-	}
-	span_free(large->span, large->pages, resident);
+	span_free(large->span, large->pages);
 	meta_free(large, sizeof *large);
 }
 
@@ -167,6 +159,7 @@ void large_free(const char *call, void *pointer)
 /* Moves `size` bytes of whole pages; the old span keeps its address space, empty. */
 static bool move_pages(void *to, void *from, size_t size)
 {
+	store_relaxed(&region.patched, true);
 	if (mremap(from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == to)
 		return true;
 	region_renew(to, size); /* a failed mremap may have unmapped the target */
@@ -182,12 +175,8 @@ static void *move(struct large *large, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	if (by_page_tables && move_pages(new->span.start, large->span.start, large->size)) {
-		new->moved = true;
-		large->moved = true;
-	} else {
+	if (!by_page_tables || !move_pages(new->span.start, large->span.start, large->size))
 		memcpy(new->span.start, large->span.start, large->size);
-	}
 	mark_large(large, 0, large->pages, false);
 	destroy(large);
 	return new->span.start;
@@ -200,16 +189,14 @@ void *large_resize(struct large *large, size_t size)
 
 	if (bytes > large->size && pages > large->pages) {
 		size_t extended = pages + pages / 8; /* steps to come */
-		if (span_extend(large->span, large->pages, extended)) {
-			region_purge((char *)large->span.start + bytes, (extended - pages) << PAGE_SHIFT);
-		} else if (span_extend(large->span, large->pages, pages)) {
+		if (!span_extend(large->span, large->pages, extended)) {
 			extended = pages;
-		} else {
-			return move(large, size);
+			if (!span_extend(large->span, large->pages, extended))
+				return move(large, size);
 		}
 		mark_large(large, large->pages, extended, true);
 		large->pages = extended;
-	} else if (bytes < large->size) {
+	} else if (large->size - bytes >= SHRINK_PURGES && bytes < large->size) {
 		region_purge((char *)large->span.start + bytes, large->size - bytes);
 	}
 	set_size(large, bytes);

@@ -1,7 +1,7 @@
 /*
  * Large objects: one span each, for sizes above MEDIUM_MAX and alignments above a page.
  *
- * A span may be longer than its object: the rest is address space kept for growth, without memory. Its
+ * A span may be longer than its object: the rest is kept for growth, resident only if it was before. Its
  * page map entries are few: the span is cut into the largest blocks of 2^k pages aligned to 2^k, and each
  * block's first page has an entry. Any page's block starts at the page number with its low k bits cleared
  * for some k, so an interior pointer is looked up in at most 36 steps, and a 1 GiB object needs at most
@@ -16,7 +16,6 @@ struct large {
 	struct span span;
 	size_t pages;              /* of the span */
 	size_t size;               /* usable: whole pages of the object */
-	bool moved;                /* its mappings came by mremap: renew before freeing */
 	struct large *next, *prev; /* large lock: list of all, for statistics and fork */
 };
 

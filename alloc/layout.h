@@ -92,6 +92,12 @@ static inline void *slab_object(const struct slab *slab, unsigned index)
 	return (void *)(slab->first + (size_t)index * slab->size);
 }
 
+/* The object of the lowest of some bits of a bitmap word. */
+static inline void *slab_first_object(const struct slab *slab, unsigned word, uint64_t bits)
+{
+	return slab_object(slab, word * 64 + (unsigned)__builtin_ctzll(bits));
+}
+
 /*
  * A stack of free objects of one class. slots[0] is NULL, so that an empty stack shows itself by its top;
  * *limit is the last slot that may be filled. The heap's thread only; others read top for statistics.

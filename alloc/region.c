@@ -12,6 +12,8 @@
 #define GIB ((size_t)1 << 30)
 #define HUGE ((size_t)2 << 20)
 #define MAP_STEP ((size_t)256 << 10)              /* of page map; covers 128 MiB */
+#define STEP_LEAST ((size_t)2 << 20)              /* of region, mapped ahead of its use */
+#define STEP_MOST ((size_t)32 << 20)
 #define RESERVE_MOST ((size_t)64 << 30)
 #define RESERVE_LEAST ((size_t)32 << 20)
 
@@ -97,12 +99,31 @@ static bool cover(size_t end)
 	return true;
 }
 
+/* Lock held. Maps from region.ahead on, an eighth of the region more than asked if the system allows. */
+static bool map_ahead(size_t end)
+{
+	size_t extra = region.ahead / 8;
+	extra = extra < STEP_LEAST ? STEP_LEAST : extra > STEP_MOST ? STEP_MOST : extra;
+	size_t more = ALIGN_UP(end + extra, STEP_LEAST);
+
+	for (size_t to = more > region.window ? end : more;; to = end) {
+		if (map_at(region.base + region.ahead, to - region.ahead)) {
+			region.ahead = to;
+			return true;
+		}
+		if (to == end)
+			return false;
+	}
+}
+
 /* Lock held. */
 static bool map_piece(size_t offset, size_t size)
 {
 	if (offset > region.window || size > region.window - offset || !cover(offset + size))
 		return false;
-	if (!map_at(region.base + offset, size))
+	if (offset > region.ahead)
+		region.ahead = offset; /* stepped over what others mapped */
+	if (offset + size > region.ahead && !map_ahead(offset + size))
 		return false;
 	atomic_store_explicit(&region.size, offset + size, release);
 	atomic_fetch_add_explicit(&region.held, size, relaxed);
@@ -125,7 +146,7 @@ void *region_grow(size_t size, size_t alignment)
 		}
 		if (errno != EEXIST)
 			break;
-		offset = ALIGN_UP(offset + 1, GIB); /* somebody mapped there: step over */
+		offset = ALIGN_UP(region.ahead + 1, GIB); /* somebody mapped there: step over */
 	}
 	lock_drop(&region.lock);
 	return result;
@@ -142,7 +163,8 @@ bool region_grow_at(void *at, size_t size)
 
 void region_purge(void *start, size_t size)
 {
-	madvise(start, size, MADV_DONTNEED);
+	if (!load_relaxed(&region.patched) || !region_renew(start, size))
+		madvise(start, size, MADV_DONTNEED);
 }
 
 bool region_renew(void *start, size_t size)

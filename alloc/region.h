@@ -25,11 +25,13 @@
 struct region {
 	uintptr_t base;           /* const after region_init */
 	_Atomic uint64_t *map;    /* const after region_init */
-	atomic_size_t size;       /* bytes mapped, from base; only grows, under the lock */
+	atomic_size_t size;       /* bytes in use, from base; only grows, under the lock */
 	size_t window;            /* const after region_init: size never exceeds it */
+	size_t ahead;             /* lock: bytes mapped in the system's eyes, >= size */
 	size_t map_size;          /* lock: bytes of the page map that may be touched */
 	atomic_size_t held;       /* bytes of [0, size) that are ours: less what others mapped there */
 	bool reserved;            /* const: a PROT_NONE mapping holds the window */
+	atomic_bool patched;      /* any: mremap has put mappings into it that do not merge */
 	struct lock lock;
 };
 
@@ -43,10 +45,10 @@ void *region_grow(size_t size, size_t alignment);
 /* The same, but only directly at address `at`; false if that is not the end or cannot be had. */
 bool region_grow_at(void *at, size_t size);
 
-/* Gives the pages' memory back; they read as zero afterwards. */
+/* Gives the pages' memory back; they read as zero afterwards. Once patched, mends the mappings too. */
 void region_purge(void *start, size_t size);
 
-/* Puts fresh anonymous memory over part of the region (after mremap left it odd). */
+/* Puts fresh anonymous memory over part of the region, one mapping with its neighbours. */
 bool region_renew(void *start, size_t size);
 
 static inline bool region_has(const void *address)

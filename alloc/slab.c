@@ -56,45 +56,51 @@ void slab_destroy(struct slab *slab)
 	struct span span = slab->span;
 	unsigned pages = slab->pages;
 	meta_free(slab, slab_descriptor_size(slab->words));
-	span_free(span, pages, true);
+	span_free(span, pages);
 }
 
-unsigned slab_take(struct slab *slab, void **out, unsigned want)
+unsigned slab_take(struct slab *slab, void **end, unsigned want)
 {
-	unsigned taken = 0;
+	unsigned nfree = load_relaxed(&slab->nfree);
+	unsigned taken = want < nfree ? want : nfree;
+	void **stop = end - taken;
 	unsigned w = slab->scan;
 
-	for (; w < slab->words; w++) {
+	for (; end > stop; w++) {
 		uint64_t bits = load_relaxed(&slab->bits[w]);
 		if (!bits)
 			continue;
-		while (bits && taken < want) {
-			unsigned index = w * 64 + (unsigned)__builtin_ctzll(bits);
+		while (bits && end > stop) {
+			*end-- = slab_object(slab, w * 64 + (unsigned)__builtin_ctzll(bits));
 			bits &= bits - 1;
-			out[taken++] = slab_object(slab, index);
 		}
 		store_relaxed(&slab->bits[w], bits);
-		if (taken == want)
+		if (bits)
 			break;
 	}
 	slab->scan = (uint16_t)w;
-	store_relaxed(&slab->nfree, load_relaxed(&slab->nfree) - taken);
+	store_relaxed(&slab->nfree, nfree - taken);
 	return taken;
 }
 
-bool slab_put(struct slab *slab, unsigned index)
+/* Heap's lock. */
+static void set_free(struct slab *slab, unsigned word, uint64_t bits)
 {
-	unsigned w = index / 64;
-	uint64_t bit = (uint64_t)1 << index % 64;
-	uint64_t bits = load_relaxed(&slab->bits[w]);
+	uint64_t here = load_relaxed(&slab->bits[word]);
 
-	if (unlikely(bits & bit))
-		return false;
-	store_relaxed(&slab->bits[w], bits | bit);
-	if (w < slab->scan)
-		slab->scan = (uint16_t)w;
-	store_relaxed(&slab->nfree, load_relaxed(&slab->nfree) + 1);
-	return true;
+	if (unlikely(bits & here))
+		misuse_double_free("free",
+		                   slab_first_object(slab, word, bits & here),
+		                   slab->size);
+	store_relaxed(&slab->bits[word], here | bits);
+	if (word < slab->scan)
+		slab->scan = (uint16_t)word;
+}
+
+void slab_put(struct slab *slab, unsigned word, uint64_t bits)
+{
+	set_free(slab, word, bits);
+	store_relaxed(&slab->nfree, load_relaxed(&slab->nfree) + (unsigned)__builtin_popcountll(bits));
 }
 
 bool slab_collect(struct slab *slab)
@@ -106,14 +112,7 @@ bool slab_collect(struct slab *slab)
 		if (!load_relaxed(&remote[w]))
 			continue;
 		uint64_t bits = atomic_exchange_explicit(&remote[w], 0, acq_rel); /* pairs with R2 */
-		uint64_t here = load_relaxed(&slab->bits[w]);
-		if (unlikely(bits & here))
-			misuse_double_free("free",
-			                   slab_object(slab, w * 64 + (unsigned)__builtin_ctzll(bits & here)),
-			                   slab->size);
-		store_relaxed(&slab->bits[w], here | bits);
-		if (w < slab->scan)
-			slab->scan = (uint16_t)w;
+		set_free(slab, w, bits);
 		taken += (unsigned)__builtin_popcountll(bits);
 	}
 	store_relaxed(&slab->nfree, load_relaxed(&slab->nfree) + taken);

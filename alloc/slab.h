@@ -10,11 +10,11 @@ struct slab *slab_create(unsigned class, struct heap *heap);
 /* All free, in no list. No heap's lock need be held. */
 void slab_destroy(struct slab *slab);
 
-/* Heap's lock. Moves up to `want` free objects to out[0..], in address order; returns how many. */
-unsigned slab_take(struct slab *slab, void **out, unsigned want);
+/* Heap's lock. Moves up to `want` free objects, in address order, to *end, end[-1] ...; returns how many. */
+unsigned slab_take(struct slab *slab, void **end, unsigned want);
 
-/* Heap's lock. Takes an object back; false if its bit was set already (a double free). */
-bool slab_put(struct slab *slab, unsigned index);
+/* Heap's lock. Takes objects of one bitmap word back; aborts if one's bit was set already. */
+void slab_put(struct slab *slab, unsigned word, uint64_t bits);
 
 /* Heap's lock. Steps D2 and D3: true if more announced bits are on their way. */
 bool slab_collect(struct slab *slab);

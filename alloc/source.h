@@ -23,6 +23,8 @@ struct span_source {
 	bool (*extend)(void *start, size_t pages, size_t new_pages);
 	/* Gives all free pages back to the system. */
 	void (*purge)(void);
+	/* Bytes of free pages that may be resident. Some microseconds. */
+	size_t (*dirty)(void);
 };
 
 extern const struct span_source source_mmap;

@@ -19,11 +19,16 @@
 #include <stdio.h>
 
 #ifdef QSLAB_JEMALLOC_PRIVATE
-/* The environment's MALLOC_CONF is the program's own; this string has the last word over it. */
+/*
+ * The environment's MALLOC_CONF is the program's own; this string has the last word over it.
+ * retain:false: extents from two calls of the alloc hook merge, so growth and large blocks find room; the
+ * dalloc hook refuses, so they are kept all the same. lg_extent_max_active_fit: small spans may come from
+ * large dirty extents, else those stay dirty beside fresh memory.
+ */
 extern const char *malloc_conf_2_conf_harder;
 const char *malloc_conf_2_conf_harder =
 	"narenas:1,tcache:false,background_thread:false,dirty_decay_ms:-1,muzzy_decay_ms:0,"
-	"retain:true,abort_conf:false,confirm_conf:false,stats_print:false,prof:false,percpu_arena:disabled";
+	"retain:false,lg_extent_max_active_fit:20,abort_conf:false,confirm_conf:false,stats_print:false,prof:false,percpu_arena:disabled";
 
 /* jemalloc's own fork handlers would lock in the wrong order (fork.c); ours keep it idle across fork. */
 int qslab_je_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
@@ -35,10 +40,10 @@ int qslab_je_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*
 #endif
 
 #define SPAN_LEAST_PAGES 4 /* below 16 KiB jemalloc would use its own slabs */
-#define GROW_LIMIT ((size_t)32 << 20)
 
-static int flags;           /* const after init */
-static char purge_name[32]; /* const after init */
+/* const after init */
+static int flags;
+static char purge_name[32], dirty_name[40];
 
 static void *hook_alloc(extent_hooks_t *hooks, void *at, size_t size, size_t alignment, bool *zero,
                         bool *commit, unsigned arena)
@@ -116,6 +121,7 @@ static bool init(void)
 	if (mallctl("arenas.create", &arena, &length, &ours, sizeof ours))
 		return false;
 	snprintf(purge_name, sizeof purge_name, "arena.%u.purge", arena);
+	snprintf(dirty_name, sizeof dirty_name, "stats.arenas.%u.pdirty", arena);
 	flags = MALLOCX_ARENA(arena) | MALLOCX_TCACHE_NONE;
 	ssize_t never = -1;
 	snprintf(name, sizeof name, "arena.%u.dirty_decay_ms", arena);
@@ -123,11 +129,7 @@ static bool init(void)
 		return false;
 	ssize_t now = 0;
 	snprintf(name, sizeof name, "arena.%u.muzzy_decay_ms", arena);
-	if (mallctl(name, NULL, NULL, &now, sizeof now))
-		return false;
-	size_t limit = GROW_LIMIT;
-	snprintf(name, sizeof name, "arena.%u.retain_grow_limit", arena);
-	return !mallctl(name, NULL, NULL, &limit, sizeof limit);
+	return !mallctl(name, NULL, NULL, &now, sizeof now);
 }
 
 static size_t bytes_of(size_t pages)
@@ -157,6 +159,16 @@ static void je_purge(void)
 	mallctl(purge_name, NULL, NULL, NULL, 0);
 }
 
+static size_t je_dirty(void)
+{
+	uint64_t epoch = 1;
+	size_t pages = 0, length = sizeof pages;
+
+	mallctl("epoch", NULL, NULL, &epoch, sizeof epoch); /* else the figure is an old one */
+	mallctl(dirty_name, &pages, &length, NULL, 0);
+	return pages << PAGE_SHIFT;
+}
+
 const struct span_source source_jemalloc = {
 	.name = "jemalloc",
 	.init = init,
@@ -164,4 +176,5 @@ const struct span_source source_jemalloc = {
 	.free = je_free,
 	.extend = je_extend,
 	.purge = je_purge,
+	.dirty = je_dirty,
 };

@@ -117,6 +117,11 @@ static void mmap_purge(void)
 {
 }
 
+static size_t mmap_dirty(void)
+{
+	return 0;
+}
+
 void source_mmap_after_fork(void)
 {
 	if (load_relaxed(&source.lock.held))
@@ -131,4 +136,5 @@ const struct span_source source_mmap = {
 	.free = mmap_free,
 	.extend = mmap_extend,
 	.purge = mmap_purge,
+	.dirty = mmap_dirty,
 };

@@ -6,9 +6,9 @@
 
 #include <errno.h>
 
-#define BUDGET_LEAST ((size_t)1 << 20)
-#define BUDGET_LIVE_PART 20
-#define REGRET_SECONDS 1
+#define BUDGET_LEAST ((size_t)4 << 20)
+#define BUDGET_LIVE_PART 16
+#define RECOUNT_LEAST ((size_t)2 << 20) /* bytes freed between two questions to the source */
 
 /*
  * A cached span's first page map entry links it: class 0, bit 8 "from mmap", page number of the next
@@ -21,7 +21,9 @@ static struct {
 	struct lock lock;
 	uint64_t bins[SPAN_CACHED_PAGES + 1]; /* lock: page + 1 of the first, by page count */
 	size_t cached;                        /* lock: bytes in bins */
-	size_t dirty;                         /* lock: bytes freed to the source and not taken back, at most */
+	size_t dirty;                         /* lock: dirty bytes in the source at the last recount */
+	size_t freed;                         /* lock: bytes freed to it since; dirty + freed is an upper bound */
+	size_t taken;                         /* lock: bytes allocated since the last tick */
 	size_t live;                          /* lock: bytes handed out */
 	size_t credit;                        /* lock */
 	size_t purged_lately;                 /* lock: bytes purged that a regret may still claim */
@@ -94,11 +96,6 @@ static void bin_push(uint64_t *bin, struct span span)
 	*bin = page + 1;
 }
 
-static size_t subtract(size_t from, size_t amount)
-{
-	return from > amount ? from - amount : 0;
-}
-
 /* Returns false when it must wait for the gate. */
 static bool source_free(struct span span, size_t pages)
 {
@@ -117,13 +114,14 @@ static bool source_free(struct span span, size_t pages)
 static size_t budget(void)
 {
 	size_t base = cache.live / BUDGET_LIVE_PART;
-	return (base > BUDGET_LEAST ? base : BUDGET_LEAST) + cache.credit;
+	size_t most = options.retain + cache.live;
+	return (base > BUDGET_LEAST ? base : BUDGET_LEAST) + (cache.credit < most ? cache.credit : most);
 }
 
 /* Lock held; may drop it in between. Everything cached goes to the source, everything dirty to the system. */
 static bool purge(void)
 {
-	bool any = cache.cached || cache.dirty;
+	bool any = cache.cached || cache.dirty || cache.freed;
 
 	for (size_t pages = 1; pages <= SPAN_CACHED_PAGES; pages++) {
 		uint64_t chain = cache.bins[pages];
@@ -136,7 +134,7 @@ static bool purge(void)
 			if (freed) {
 				cache.cached -= pages << PAGE_SHIFT;
 				if (!span.from_mmap)
-					cache.dirty += pages << PAGE_SHIFT;
+					cache.freed += pages << PAGE_SHIFT;
 			} else {
 				bin_push(&cache.bins[pages], span);
 				while (chain)
@@ -145,16 +143,43 @@ static bool purge(void)
 			}
 		}
 	}
-	size_t dirty = cache.dirty;
-	cache.dirty = 0;
-	cache.purged_lately += dirty;
-	lock_drop(&cache.lock);
-	if (dirty && gate_enter()) {
-		main_source->purge();
-		gate_leave();
+	if (cache.dirty || cache.freed) {
+		cache.dirty = cache.freed = 0;
+		lock_drop(&cache.lock);
+		size_t before = load_relaxed(&source_purged);
+		if (gate_enter()) {
+			main_source->purge();
+			gate_leave();
+		}
+		size_t purged = load_relaxed(&source_purged) - before;
+		lock_take(&cache.lock);
+		cache.purged_lately += purged;
 	}
-	lock_take(&cache.lock);
 	return any;
+}
+
+/* Lock held; may drop it in between. Purges if the budget is exceeded, after asking for the real figure. */
+static void enforce_budget(void)
+{
+	size_t most = budget();
+
+	if (cache.cached + cache.dirty + cache.freed <= most)
+		return;
+	if (cache.freed) {
+		if (cache.freed < RECOUNT_LEAST && cache.cached + cache.dirty <= most)
+			return;
+		cache.freed = 0;
+		lock_drop(&cache.lock);
+		size_t dirty = 0;
+		if (gate_enter()) {
+			dirty = main_source->dirty();
+			gate_leave();
+		}
+		lock_take(&cache.lock);
+		cache.dirty = dirty;
+	}
+	if (cache.cached + cache.dirty > most)
+		purge();
 }
 
 /* Lock held. */
@@ -164,13 +189,14 @@ static void tick(void)
 
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	time_t passed = now.tv_sec - cache.ticked;
-	if (passed < REGRET_SECONDS)
+	if (passed < 1)
 		return;
 	cache.ticked = now.tv_sec;
-	cache.credit = passed < 40 ? cache.credit >> passed : 0;
+	if (passed > 1 || cache.taken < cache.credit)
+		cache.credit = passed < 40 ? cache.credit >> passed : 0;
+	cache.taken = 0;
 	cache.purged_lately = passed < 2 ? cache.purged_lately / 2 : 0;
-	if (cache.cached + cache.dirty > budget())
-		purge();
+	enforce_budget();
 }
 
 void span_tick(void)
@@ -213,6 +239,16 @@ static struct span source_alloc(size_t pages, size_t alignment, bool zero)
 	return span;
 }
 
+/* Lock held. What was purged a moment ago would have served: that is regret. */
+static void take_from_source(size_t bytes)
+{
+	size_t regret = bytes < cache.purged_lately ? bytes : cache.purged_lately;
+
+	cache.taken += bytes;
+	cache.purged_lately -= regret;
+	cache.credit += 2 * regret;
+}
+
 struct span span_alloc(size_t pages, size_t alignment, bool zero)
 {
 	size_t bytes = pages << PAGE_SHIFT;
@@ -226,18 +262,12 @@ struct span span_alloc(size_t pages, size_t alignment, bool zero)
 		if (span.start) {
 			cache.cached -= bytes;
 			cache.live += bytes;
+			cache.taken += bytes;
 			lock_drop(&cache.lock);
 			return span;
 		}
 	}
-	if (cache.dirty < bytes && cache.purged_lately) {
-		size_t regret = bytes < cache.purged_lately ? bytes : cache.purged_lately;
-		cache.purged_lately -= regret;
-		cache.credit += regret;
-		size_t most = options.retain + cache.live / 8;
-		if (cache.credit > most)
-			cache.credit = most;
-	}
+	take_from_source(bytes);
 	lock_drop(&cache.lock);
 
 	span = source_alloc(pages, alignment, zero);
@@ -247,13 +277,11 @@ struct span span_alloc(size_t pages, size_t alignment, bool zero)
 		return span;
 	lock_take(&cache.lock);
 	cache.live += bytes;
-	if (!span.from_mmap)
-		cache.dirty = subtract(cache.dirty, bytes);
 	lock_drop(&cache.lock);
 	return span;
 }
 
-void span_free(struct span span, size_t pages, bool resident)
+void span_free(struct span span, size_t pages)
 {
 	size_t bytes = pages << PAGE_SHIFT;
 	int saved = errno;
@@ -266,8 +294,8 @@ void span_free(struct span span, size_t pages, bool resident)
 			/* one link has no room for the count: the next entry keeps it */
 			store_relaxed(&region.map[region_page(span.start) + 1], pages << LINK_SHIFT);
 			bin_push(&cache.waiting, span);
-		} else if (resident && !span.from_mmap) {
-			cache.dirty += bytes;
+		} else if (!span.from_mmap) {
+			cache.freed += bytes;
 		}
 	} else {
 		lock_take(&cache.lock);
@@ -276,8 +304,7 @@ void span_free(struct span span, size_t pages, bool resident)
 		bin_push(&cache.bins[pages], span);
 	}
 	tick();
-	if (cache.cached + cache.dirty > budget())
-		purge();
+	enforce_budget();
 	lock_drop(&cache.lock);
 	errno = saved;
 }
@@ -295,7 +322,7 @@ static void drain_waiting(void)
 		store_relaxed(count, 0);
 		cache.live += pages << PAGE_SHIFT; /* span_free takes it off again */
 		lock_drop(&cache.lock);
-		span_free(span, pages, true);
+		span_free(span, pages);
 		lock_take(&cache.lock);
 	}
 	lock_drop(&cache.lock);
@@ -322,6 +349,7 @@ bool span_extend(struct span span, size_t pages, size_t new_pages)
 	if (done) {
 		lock_take(&cache.lock);
 		cache.live += (new_pages - pages) << PAGE_SHIFT;
+		take_from_source((new_pages - pages) << PAGE_SHIFT);
 		lock_drop(&cache.lock);
 	}
 	return done;
@@ -340,10 +368,17 @@ bool span_trim(void)
 
 void span_stats(struct span_stats *stats)
 {
+	size_t dirty = 0;
+	if (gate_enter()) {
+		dirty = main_source->dirty();
+		gate_leave();
+	}
 	lock_take(&cache.lock);
+	cache.dirty = dirty;
+	cache.freed = 0;
 	stats->live = cache.live;
 	stats->cached = cache.cached;
-	stats->dirty_in_source = cache.dirty;
+	stats->dirty_in_source = dirty;
 	stats->purged = load_relaxed(&source_purged);
 	lock_drop(&cache.lock);
 }

@@ -6,10 +6,11 @@
  * helper thread, so memory goes back while it is being freed: when the dirty bytes exceed the budget,
  * all of them are purged. The budget is
  *
- *     max(1 MiB, live / 20) + credit
+ *     max(4 MiB, live / 16) + credit
  *
- * Credit is earned by regret, bytes taken from the system again soon after a purge, and halves every
- * second: a program that swings keeps its pages, one that spiked and stopped does not.
+ * Credit is earned by regret, two bytes for each taken from the source again soon after a purge. It is at most
+ * QSLAB_RETAIN + live, and halves every second in which less than it was allocated: a program that swings
+ * keeps its pages, one that spiked and stopped does not.
  */
 #ifndef QSLAB_ALLOC_SPAN_H
 #define QSLAB_ALLOC_SPAN_H
@@ -28,8 +29,7 @@ bool span_init(void);
 /* Contents undefined unless `zero`. May make system calls. No lock but a heap's may be held. */
 struct span span_alloc(size_t pages, size_t alignment, bool zero);
 
-/* `resident` is false for a span whose pages the caller has purged already. */
-void span_free(struct span span, size_t pages, bool resident);
+void span_free(struct span span, size_t pages);
 
 bool span_extend(struct span span, size_t pages, size_t new_pages);
 
