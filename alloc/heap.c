@@ -37,6 +37,8 @@ struct heap *heap_first(void)
 
 static void unlink_slab(struct bin *bin, struct slab *slab, bool partial)
 {
+	if (bin->kept == slab)
+		bin->kept = NULL;
 	if (slab->prev)
 		slab->prev->next = slab->next;
 	else if (partial)
@@ -82,10 +84,19 @@ static void link_partial_last(struct bin *bin, struct slab *slab)
 	bin->partial_last = slab;
 }
 
+/* Heap's lock. */
+static void retire(struct bin *bin, struct slab *slab, struct slab **dead)
+{
+	unlink_slab(bin, slab, true);
+	slab->next = *dead;
+	*dead = slab;
+}
+
 /*
  * Heap's lock. The slab had `before` free objects and has more now: relists it. All free, it goes to the
- * chain of dead slabs, unless it is its bin's only one with free objects (a class in use keeps one) and
- * `keep` allows it; slabs of one object are never kept, the span cache serves them as fast.
+ * chain of dead slabs, unless `keep` allows it and the bin has been busy: such a bin keeps one, until a
+ * second empties with nothing taken in between. Slabs of one object are never kept: the span cache serves
+ * them as fast.
  */
 static void relist(struct heap *heap, struct slab *slab, unsigned before, bool keep, struct slab **dead)
 {
@@ -96,13 +107,16 @@ static void relist(struct heap *heap, struct slab *slab, unsigned before, bool k
 		unlink_slab(bin, slab, false);
 		link_partial_last(bin, slab);
 	}
-	if (now == slab->objects) {
-		if (keep && slab->objects > 1 && bin->partial == slab && bin->partial_last == slab)
-			return;
-		unlink_slab(bin, slab, true);
-		slab->next = *dead;
-		*dead = slab;
+	if (now < slab->objects || slab == bin->kept)
+		return;
+	if (keep && bin->busy && !bin->kept && slab->objects > 1) {
+		bin->kept = slab;
+		bin->busy = false;
+		return;
 	}
+	retire(bin, slab, dead);
+	if (bin->kept && !bin->busy)
+		retire(bin, bin->kept, dead);
 }
 
 /* No lock held: it may make system calls. */
@@ -165,7 +179,7 @@ static void put_remote(struct slab *slab, unsigned word, uint64_t bits)
 	unsigned size = slab->size, objects = slab->objects;
 
 	unsigned before = atomic_fetch_add_explicit(&slab->announced, count, acq_rel);
-	uint64_t old = atomic_fetch_or_explicit(&slab_remote(slab)[word], bits, acq_rel);
+	uint64_t old = atomic_fetch_or_explicit(&slab->remote[word], bits, acq_rel);
 	if (unlikely(old & bits))
 		misuse_double_free("free", first, size);
 	if (before == 0)
@@ -264,12 +278,14 @@ static void flush(struct heap *heap, void **objects, unsigned count)
 /* The bottom `count` of a magazine: the ones freed longest ago. */
 static void flush_magazine(struct heap *heap, struct magazine *magazine, unsigned count)
 {
-	void **top = load_relaxed(&magazine->top);
+	void **top = load_relaxed(&magazine->top), *objects[MAGAZINE_MAX];
 	unsigned left = (unsigned)(top - magazine->slots) - count;
 
-	flush(heap, magazine->slots + 1, count);
+	/* out of the magazine first: a child forked in between finds no object in both places */
+	memcpy(objects, magazine->slots + 1, count * sizeof(void *));
 	memmove(magazine->slots + 1, magazine->slots + 1 + count, left * sizeof(void *));
-	store_relaxed(&magazine->top, magazine->slots + left);
+	atomic_store_explicit(&magazine->top, magazine->slots + left, release);
+	flush(heap, objects, count);
 }
 
 void heap_flush_all(struct heap *heap)
@@ -346,8 +362,11 @@ static unsigned take(struct bin *bin, void **end, unsigned want)
 {
 	unsigned taken = 0;
 
+	bin->busy = true;
 	while (taken < want && bin->partial) {
 		struct slab *slab = bin->partial;
+		if (slab == bin->kept)
+			bin->kept = NULL;
 		taken += slab_take(slab, end - taken, want - taken);
 		if (load_relaxed(&slab->nfree) == 0) {
 			unlink_slab(bin, slab, true);
@@ -537,7 +556,7 @@ void heap_trim_all(void)
 			for (struct slab *slab = bin->partial, *next; slab; slab = next) {
 				next = slab->next;
 				if (load_relaxed(&slab->nfree) == slab->objects)
-					relist(heap, slab, 1, false, &dead);
+					retire(bin, slab, &dead);
 			}
 		}
 		lock_drop(&heap->lock);
@@ -558,12 +577,9 @@ static void forget_lists(struct heap *heap)
 		if (!magazine->slots)
 			continue;
 		for (void **top = load_relaxed(&magazine->top); top > magazine->slots; top--) {
-			struct slab *slab = slab_of(*top);
-			if (!slab)
-				continue;
-			/* twice is harmless: the object may have been on its way to the slab */
-			struct group group = group_of(slab, *top);
-			_Atomic uint64_t *word = &slab->bits[group.word];
+			/* twice is harmless: flush_magazine may have been moving objects down */
+			struct group group = group_of(slab_of(*top), *top);
+			_Atomic uint64_t *word = &slab_bits(group.slab)[group.word];
 			store_relaxed(word, load_relaxed(word) | group.bits);
 		}
 		store_relaxed(&magazine->top, magazine->slots);
@@ -573,20 +589,20 @@ static void forget_lists(struct heap *heap)
 static void relist_slab(struct heap *own, struct slab *slab)
 {
 	struct heap *heap = load_relaxed(&slab->heap);
-	_Atomic uint64_t *remote = slab_remote(slab);
+	_Atomic uint64_t *remote = slab->remote, *free_bits = slab_bits(slab);
 	unsigned waiting = 0, nfree = 0;
 
 	for (unsigned w = 0; w < slab->words; w++) {
 		uint64_t there = load_relaxed(&remote[w]);
 		if (heap != own) {
-			store_relaxed(&slab->bits[w], load_relaxed(&slab->bits[w]) | there);
+			store_relaxed(&free_bits[w], load_relaxed(&free_bits[w]) | there);
 			store_relaxed(&remote[w], 0);
-			nfree += (unsigned)__builtin_popcountll(load_relaxed(&slab->bits[w]));
+			nfree += (unsigned)__builtin_popcountll(load_relaxed(&free_bits[w]));
 		} else {
 			/* a dead thread's magazine may have just been merged into free[] */
-			waiting += (unsigned)__builtin_popcountll(there & ~load_relaxed(&slab->bits[w]));
-			store_relaxed(&remote[w], there & ~load_relaxed(&slab->bits[w]));
-			nfree += (unsigned)__builtin_popcountll(load_relaxed(&slab->bits[w]));
+			waiting += (unsigned)__builtin_popcountll(there & ~load_relaxed(&free_bits[w]));
+			store_relaxed(&remote[w], there & ~load_relaxed(&free_bits[w]));
+			nfree += (unsigned)__builtin_popcountll(load_relaxed(&free_bits[w]));
 		}
 	}
 	store_relaxed(&slab->nfree, nfree);
@@ -627,9 +643,10 @@ void heap_after_fork(struct heap *own)
 		if (class == CLASS_NONE || class == CLASS_LARGE)
 			continue;
 		struct slab *slab = entry_descriptor(entry);
-		if (region_page(slab->span.start) != page || (entry >> 12 & 0xff) != slab->pages)
+		unsigned slab_pages = classes[class].pages;
+		if ((entry >> 12 & 0xff) != slab_pages)
 			continue; /* not a first page: its slab was only half in the map */
 		relist_slab(own, slab);
-		page += slab->pages - 1u;
+		page += slab_pages - 1;
 	}
 }

@@ -49,35 +49,46 @@ struct slab {
 	uintptr_t first;            /* the first object; what does not fill one lies before it */
 	uint64_t recip;
 	uint32_t size;
-	uint16_t objects, words;
-	uint8_t class, pages;
-	struct span span;
+	uint16_t objects;
+	uint8_t class;
+	bool from_mmap;             /* its span's source */
 	/* heap's lock */
 	struct slab *next, *prev;   /* in its bin's list, partial if nfree > 0, else full */
-	uint16_t scan;              /* no bit of free[] below this word is set */
 	/* written under the heap's lock, read by anyone as a hint */
-	atomic_uint nfree;
 	_Atomic(struct heap *) heap; /* changed under both heaps' locks */
+	atomic_uint nfree;
+	uint16_t scan;              /* heap's lock: no bit of free[] below this word is set */
+	uint16_t words;             /* const */
 	/* any thread */
 	_Alignas(CACHE_LINE) atomic_uint announced;
 	_Atomic(struct slab *) notify_next;
-	/* free[words] (heap's lock), then remote[words] (any thread) from the next cache line */
-	_Alignas(CACHE_LINE) _Atomic uint64_t bits[];
+	/* remote[words] (any thread), then free[words] (heap's lock) from the next cache line */
+	_Atomic uint64_t remote[];
 };
 
-static inline size_t slab_bits_stride(unsigned words)
+_Static_assert(offsetof(struct slab, announced) == CACHE_LINE, "the heap's part fills one cache line");
+_Static_assert(offsetof(struct slab, remote) % sizeof(uint64_t) == 0, "remote[] is aligned");
+
+static inline size_t slab_free_offset(unsigned words)
 {
-	return ALIGN_UP(words, CACHE_LINE / sizeof(uint64_t));
+	return ALIGN_UP(offsetof(struct slab, remote) + words * sizeof(uint64_t), CACHE_LINE);
 }
 
-static inline _Atomic uint64_t *slab_remote(struct slab *slab)
+/* free[] */
+static inline _Atomic uint64_t *slab_bits(struct slab *slab)
 {
-	return slab->bits + slab_bits_stride(slab->words);
+	return (void *)((char *)slab + slab_free_offset(slab->words));
 }
 
 static inline size_t slab_descriptor_size(unsigned words)
 {
-	return sizeof(struct slab) + 2 * slab_bits_stride(words) * sizeof(uint64_t);
+	return slab_free_offset(words) + ALIGN_UP(words * sizeof(uint64_t), CACHE_LINE);
+}
+
+static inline struct span slab_span(const struct slab *slab)
+{
+	uintptr_t end = slab->first + (size_t)slab->objects * slab->size;
+	return (struct span){(void *)(end - (classes[slab->class].pages << PAGE_SHIFT)), slab->from_mmap};
 }
 
 /* The object that contains address, or any number >= objects if none does. */
@@ -112,6 +123,8 @@ struct magazine {
 struct bin {
 	struct slab *partial, *partial_last; /* heap's lock: slabs with 0 < nfree */
 	struct slab *full;                   /* heap's lock: slabs with nfree == 0 */
+	struct slab *kept;                   /* heap's lock: the one all-free slab in partial, if any */
+	bool busy;                           /* heap's lock: objects were taken since a slab was last kept */
 };
 
 enum heap_state { HEAP_OWNED = 1, HEAP_ORPHAN = 2 };

@@ -167,6 +167,16 @@ void region_purge(void *start, size_t size)
 		madvise(start, size, MADV_DONTNEED);
 }
 
+void region_release(void *start, size_t size)
+{
+	region_purge(start, size);
+	/* the part of the page map that these pages fill alone holds nothing now */
+	uintptr_t map = ALIGN_UP((uintptr_t)(region.map + region_page(start)), PAGE_SIZE);
+	uintptr_t end = (uintptr_t)(region.map + region_page(start) + (size >> PAGE_SHIFT)) & ~(PAGE_SIZE - 1);
+	if (map < end)
+		madvise((void *)map, end - map, MADV_DONTNEED);
+}
+
 bool region_renew(void *start, size_t size)
 {
 	return mmap(start, size, PROT_READ | PROT_WRITE,

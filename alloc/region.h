@@ -48,6 +48,9 @@ bool region_grow_at(void *at, size_t size);
 /* Gives the pages' memory back; they read as zero afterwards. Once patched, mends the mappings too. */
 void region_purge(void *start, size_t size);
 
+/* The same for pages that belong to no span, and for what the page map holds of them. */
+void region_release(void *start, size_t size);
+
 /* Puts fresh anonymous memory over part of the region, one mapping with its neighbours. */
 bool region_renew(void *start, size_t size);
 

@@ -7,9 +7,10 @@
 
 static void map_slab(struct slab *slab, bool set)
 {
-	size_t page = region_page(slab->span.start);
-	for (unsigned i = 0; i < slab->pages; i++) {
-		uint64_t entry = set ? entry_make(slab->class, slab->pages - i, slab) : 0;
+	size_t page = region_page(slab_span(slab).start);
+	unsigned pages = classes[slab->class].pages;
+	for (unsigned i = 0; i < pages; i++) {
+		uint64_t entry = set ? entry_make(slab->class, pages - i, slab) : 0;
 		atomic_store_explicit(&region.map[page + i], entry, release); /* pairs with object_find */
 	}
 }
@@ -32,8 +33,7 @@ struct slab *slab_create(unsigned class, struct heap *heap)
 	slab->objects = info->objects;
 	slab->words = info->words;
 	slab->class = (uint8_t)class;
-	slab->pages = (uint8_t)info->pages;
-	slab->span = span;
+	slab->from_mmap = span.from_mmap;
 	slab->scan = 0;
 	slab->next = slab->prev = NULL;
 	store_relaxed(&slab->nfree, info->objects);
@@ -41,8 +41,8 @@ struct slab *slab_create(unsigned class, struct heap *heap)
 	store_relaxed(&slab->announced, 0);
 	for (unsigned w = 0; w < info->words; w++) {
 		unsigned left = info->objects - w * 64;
-		store_relaxed(&slab->bits[w], left >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << left) - 1);
-		store_relaxed(&slab_remote(slab)[w], 0);
+		store_relaxed(&slab_bits(slab)[w], left >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << left) - 1);
+		store_relaxed(&slab->remote[w], 0);
 	}
 	map_slab(slab, true);
 	return slab;
@@ -53,8 +53,8 @@ void slab_destroy(struct slab *slab)
 	assert(load_relaxed(&slab->nfree) == slab->objects);
 	assert(load_relaxed(&slab->announced) == 0);
 	map_slab(slab, false);
-	struct span span = slab->span;
-	unsigned pages = slab->pages;
+	struct span span = slab_span(slab);
+	unsigned pages = classes[slab->class].pages;
 	meta_free(slab, slab_descriptor_size(slab->words));
 	span_free(span, pages);
 }
@@ -64,17 +64,18 @@ unsigned slab_take(struct slab *slab, void **end, unsigned want)
 	unsigned nfree = load_relaxed(&slab->nfree);
 	unsigned taken = want < nfree ? want : nfree;
 	void **stop = end - taken;
+	_Atomic uint64_t *free_bits = slab_bits(slab);
 	unsigned w = slab->scan;
 
 	for (; end > stop; w++) {
-		uint64_t bits = load_relaxed(&slab->bits[w]);
+		uint64_t bits = load_relaxed(&free_bits[w]);
 		if (!bits)
 			continue;
 		while (bits && end > stop) {
 			*end-- = slab_object(slab, w * 64 + (unsigned)__builtin_ctzll(bits));
 			bits &= bits - 1;
 		}
-		store_relaxed(&slab->bits[w], bits);
+		store_relaxed(&free_bits[w], bits);
 		if (bits)
 			break;
 	}
@@ -86,13 +87,14 @@ unsigned slab_take(struct slab *slab, void **end, unsigned want)
 /* Heap's lock. */
 static void set_free(struct slab *slab, unsigned word, uint64_t bits)
 {
-	uint64_t here = load_relaxed(&slab->bits[word]);
+	_Atomic uint64_t *free_bits = &slab_bits(slab)[word];
+	uint64_t here = load_relaxed(free_bits);
 
 	if (unlikely(bits & here))
 		misuse_double_free("free",
 		                   slab_first_object(slab, word, bits & here),
 		                   slab->size);
-	store_relaxed(&slab->bits[word], here | bits);
+	store_relaxed(free_bits, here | bits);
 	if (word < slab->scan)
 		slab->scan = (uint16_t)word;
 }
@@ -105,7 +107,7 @@ void slab_put(struct slab *slab, unsigned word, uint64_t bits)
 
 bool slab_collect(struct slab *slab)
 {
-	_Atomic uint64_t *remote = slab_remote(slab);
+	_Atomic uint64_t *remote = slab->remote;
 	unsigned taken = 0;
 
 	for (unsigned w = 0; w < slab->words; w++) {

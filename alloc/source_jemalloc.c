@@ -80,7 +80,7 @@ static bool hook_purge(extent_hooks_t *hooks, void *start, size_t size, size_t o
                        unsigned arena)
 {
 	(void)hooks, (void)size, (void)arena;
-	region_purge((char *)start + offset, length);
+	region_release((char *)start + offset, length);
 	atomic_fetch_add_explicit(&source_purged, length, relaxed);
 	return false;
 }
@@ -139,7 +139,13 @@ static size_t bytes_of(size_t pages)
 
 static void *je_alloc(size_t pages, size_t alignment, bool zero)
 {
-	return mallocx(bytes_of(pages), flags | MALLOCX_ALIGN(alignment) | (zero ? MALLOCX_ZERO : 0));
+	void *span = mallocx(bytes_of(pages), flags | MALLOCX_ALIGN(alignment) | (zero ? MALLOCX_ZERO : 0));
+	if (span && !region_has(span)) {
+		/* in a thread whose own destructor of jemalloc has run, it ignores the arena it is told */
+		sdallocx(span, bytes_of(pages), flags);
+		return NULL;
+	}
+	return span;
 }
 
 static void je_free(void *start, size_t pages)

@@ -88,7 +88,7 @@ static void mmap_free(void *start, size_t pages)
 {
 	size_t size = pages << PAGE_SHIFT;
 
-	region_purge(start, size);
+	region_release(start, size);
 	atomic_fetch_add_explicit(&source_purged, size, relaxed);
 	lock_take(&source.lock);
 	insert((uintptr_t)start, (uintptr_t)start + size);

@@ -6,8 +6,8 @@
 
 #include <errno.h>
 
-#define BUDGET_LEAST ((size_t)4 << 20)
-#define BUDGET_LIVE_PART 16
+#define BUDGET_LEAST ((size_t)2 << 20)
+#define BUDGET_LIVE_PART 32
 #define RECOUNT_LEAST ((size_t)2 << 20) /* bytes freed between two questions to the source */
 
 /*
@@ -232,7 +232,8 @@ static struct span source_alloc(size_t pages, size_t alignment, bool zero)
 	if (gate_enter()) {
 		span.start = main_source->alloc(pages, alignment, zero);
 		gate_leave();
-	} else {
+	}
+	if (!span.start) {
 		span.start = source_mmap.alloc(pages, alignment, zero);
 		span.from_mmap = true;
 	}

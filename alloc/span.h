@@ -6,7 +6,7 @@
  * helper thread, so memory goes back while it is being freed: when the dirty bytes exceed the budget,
  * all of them are purged. The budget is
  *
- *     max(4 MiB, live / 16) + credit
+ *     max(2 MiB, live / 32) + credit
  *
  * Credit is earned by regret, two bytes for each taken from the source again soon after a purge. It is at most
  * QSLAB_RETAIN + live, and halves every second in which less than it was allocated: a program that swings

@@ -1,0 +1,94 @@
+/* fork in the middle of everything: the child's heap is whole, nobody waits for a lock forever. */
+#include "check.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+
+enum { WORKERS = 4, KEPT = 500 };
+
+static atomic_bool stop;
+
+static void *churn(void *number)
+{
+	void *slots[200] = {0};
+	uint64_t random = (uintptr_t)number + 99;
+	while (!atomic_load(&stop)) {
+		unsigned slot = next_random(&random) % 200;
+		qslab_free(slots[slot]);
+		size_t size = random_size(&random);
+		slots[slot] = qslab_malloc(size);
+		memset(slots[slot], 7, size < 64 ? size : 64);
+	}
+	for (int i = 0; i < 200; i++)
+		qslab_free(slots[i]);
+	return NULL;
+}
+
+static void *child_thread(void *unused)
+{
+	uint64_t random = 5;
+	for (int i = 0; i < 2000; i++)
+		qslab_free(qslab_malloc(random_size(&random)));
+	return NULL;
+}
+
+/* 0 if the child could use its parent's heap as its own. */
+static int in_child(void **kept)
+{
+	alarm(60);
+	uint64_t random = (uint64_t)getpid();
+	for (int i = 0; i < KEPT; i++) {
+		if (*(unsigned char *)kept[i] != (unsigned char)i)
+			return 1;
+		qslab_free(kept[i]);
+	}
+	void *slots[300] = {0};
+	for (int i = 0; i < 5000; i++) {
+		unsigned slot = next_random(&random) % 300;
+		qslab_free(slots[slot]);
+		slots[slot] = qslab_malloc(random_size(&random));
+		if (!slots[slot])
+			return 2;
+	}
+	pthread_t thread;
+	if (pthread_create(&thread, NULL, child_thread, NULL) || pthread_join(thread, NULL))
+		return 3;
+	for (int i = 0; i < 300; i++)
+		qslab_free(slots[i]);
+	qslab_trim();
+	struct qslab_memory memory;
+	qslab_memory(&memory);
+	return memory.magazines ? 4 : 0;
+}
+
+Test(fork, under_load, .disabled = SANITIZED)
+{
+	pthread_t threads[WORKERS];
+	void *kept[KEPT];
+	uint64_t random = 3;
+
+	for (int i = 0; i < KEPT; i++) {
+		kept[i] = qslab_malloc(random_size(&random));
+		*(unsigned char *)kept[i] = (unsigned char)i;
+	}
+	for (uintptr_t i = 0; i < WORKERS; i++)
+		pthread_create(&threads[i], NULL, churn, (void *)i);
+	for (int round = 0; round < SCALE(300); round++) {
+		pid_t child = fork();
+		cr_assert_geq(child, 0);
+		if (child == 0)
+			_exit(in_child(kept));
+		int status;
+		waitpid(child, &status, 0);
+		cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "round %d: status %x", round, status);
+	}
+	atomic_store(&stop, true);
+	for (int i = 0; i < WORKERS; i++)
+		pthread_join(threads[i], NULL);
+	for (int i = 0; i < KEPT; i++)
+		qslab_free(kept[i]);
+	struct qslab_memory memory;
+	qslab_memory(&memory);
+	cr_assert_eq(memory.live, 0);
+}

@@ -1,0 +1,71 @@
+/* Any address inside a live object leads to its start and size; no other address does. */
+#include "alloc/class.h"
+#include "check.h"
+
+#include <sys/mman.h>
+
+static void check_object(unsigned char *p, size_t size, size_t step)
+{
+	for (size_t at = 0; at < size; at += at + step < size || at == size - 1 ? step : size - 1 - at) {
+		cr_assert_eq(qslab_object_start(p + at), p, "byte %zu of %zu", at, size);
+		cr_assert_eq(qslab_object_size(p + at), size);
+		cr_assert(qslab_owns(p + at));
+	}
+}
+
+Test(interior, every_byte_of_every_class)
+{
+	enum { MANY = 9 };
+	qslab_free(qslab_malloc(1));
+	for (unsigned c = 1; c < CLASS_COUNT; c++) {
+		unsigned char *p[MANY];
+		for (int i = 0; i < MANY; i++)
+			p[i] = qslab_malloc(classes[c].size);
+		for (int i = 0; i < MANY; i++) {
+			cr_assert_eq(qslab_usable_size(p[i]), classes[c].size);
+			check_object(p[i], classes[c].size, classes[c].size > 65536 && i ? 4093 : 1);
+			for (int j = 0; j < i; j++)
+				cr_assert(p[i] + classes[c].size <= p[j] || p[j] + classes[c].size <= p[i]);
+		}
+		for (int i = 0; i < MANY; i++)
+			qslab_free(p[i]);
+	}
+}
+
+Test(interior, large_objects)
+{
+	unsigned char *p[40];
+	size_t size = 262145;
+	for (int i = 0; i < 40; i++, size += size / 7)
+		p[i] = qslab_malloc(size);
+	for (int i = 0; i < 40; i++)
+		check_object(p[i], qslab_usable_size(p[i]), 1021);
+	for (int i = 0; i < 40; i += 2) {
+		qslab_free(p[i]);
+		cr_assert_not(qslab_owns(p[i]));
+		cr_assert_not(qslab_owns(p[i] + 100000));
+	}
+	for (int i = 1; i < 40; i += 2)
+		check_object(p[i], qslab_usable_size(p[i]), 4091);
+	for (int i = 1; i < 40; i += 2) { /* grown in place or moved: every page still leads back */
+		p[i] = qslab_realloc(p[i], qslab_usable_size(p[i]) * 2 + 1);
+		check_object(p[i], qslab_usable_size(p[i]), 4091);
+		qslab_free(p[i]);
+	}
+}
+
+Test(interior, other_memory_is_not_ours)
+{
+	static int data;
+	int local;
+	void *libc = malloc(100);
+	void *page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const void *foreign[] = {&data, &local, libc, page, NULL, (void *)-1, (void *)16};
+	qslab_free(qslab_malloc(1));
+	for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
+		cr_assert_not(qslab_owns(foreign[i]));
+		cr_assert_null(qslab_object_start(foreign[i]));
+		cr_assert_eq(qslab_object_size(foreign[i]), 0);
+	}
+	free(libc);
+}

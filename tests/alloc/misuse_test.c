@@ -1,0 +1,69 @@
+/* Misuse is named in one line, then the process aborts. */
+#include "check.h"
+
+static void free_it(void *p) { qslab_free(p); }
+static void size_it(void *p) { qslab_usable_size(p); }
+static void realloc_it(void *p) { qslab_realloc(p, 10); }
+
+static void free_twice(void *size)
+{
+	void *p = qslab_malloc((size_t)size);
+	qslab_free(p);
+	qslab_free(p);
+}
+
+/* The second free is not the next one: caught when the object returns to its slab. */
+static void free_twice_apart(void *size)
+{
+	void *others[2000], *p = qslab_malloc((size_t)size), *q = qslab_malloc((size_t)size);
+	for (int i = 0; i < 2000; i++)
+		others[i] = qslab_malloc((size_t)size);
+	qslab_free(p);
+	qslab_free(q);
+	qslab_free(p);
+	for (int i = 0; i < 2000; i++)
+		qslab_free(others[i]);
+}
+
+Test(misuse, double_free)
+{
+	size_t sizes[] = {16, 64, 1000, 5000, 100000};
+	for (int i = 0; i < 5; i++)
+		expect_abort(free_twice, (void *)sizes[i], "qslab_free(0x", "double free");
+	expect_abort(free_twice, (void *)(1 << 20), "qslab_free(0x", "double free");
+	for (int i = 0; i < 4; i++)
+		expect_abort(free_twice_apart, (void *)sizes[i], "free(0x", "double free");
+}
+
+Test(misuse, interior_pointers)
+{
+	size_t sizes[] = {16, 64, 48, 1000, 20000, 100000, 1 << 20};
+	for (int i = 0; i < 7; i++) {
+		char *p = qslab_malloc(sizes[i]);
+		char start[40];
+		snprintf(start, sizeof start, "%p", (void *)p);
+		expect_abort(free_it, p + 1, "interior pointer: 1 bytes", start);
+		expect_abort(free_it, p + 8, "interior pointer: 8 bytes", start);
+		expect_abort(size_it, p + 8, "qslab_usable_size", "interior pointer");
+		expect_abort(realloc_it, p + 8, "qslab_realloc", "interior pointer");
+		if (sizes[i] > 16)
+			expect_abort(free_it, p + 16, "interior pointer: 16 bytes", start);
+		if (sizes[i] > 9000)
+			expect_abort(free_it, p + 4096, "interior pointer: 4096 bytes", start);
+		qslab_free(p);
+	}
+}
+
+Test(misuse, foreign_pointers)
+{
+	static char data[64] = "not bss: that is an anonymous mapping";
+	char local[64];
+	char *libc = malloc(64);
+	qslab_free(qslab_malloc(1));
+	expect_abort(free_it, data + 16, "not a qslab object", "static data of ");
+	expect_abort(free_it, local, "not a qslab object", "stack");
+	expect_abort(free_it, libc, "not a qslab object", "");
+	expect_abort(free_it, (void *)64, "not a qslab object", "unmapped");
+	expect_abort(realloc_it, libc, "qslab_realloc", "not a qslab object");
+	free(libc);
+}

@@ -1,0 +1,173 @@
+/* Memory that goes back, and memory that is not to be had. */
+#include "alloc/span.h"
+#include "check.h"
+
+#include <errno.h>
+#include <sys/resource.h>
+
+static size_t resident(void)
+{
+	size_t size = 0, pages = 0;
+	FILE *file = fopen("/proc/self/statm", "r");
+	cr_assert(fscanf(file, "%zu %zu", &size, &pages) == 2);
+	fclose(file);
+	return pages * 4096;
+}
+
+#define MIB ((size_t)1 << 20)
+
+static void **fill(size_t bytes, size_t (*size)(uint64_t *), size_t *count)
+{
+	void **objects = calloc(bytes / 16, sizeof *objects); /* libc's */
+	uint64_t random = 11;
+	size_t n = 0;
+	for (size_t sum = 0; sum < bytes; n++) {
+		size_t s = size(&random);
+		objects[n] = qslab_malloc(s);
+		cr_assert_not_null(objects[n]);
+		memset(objects[n], 1, s);
+		sum += s;
+	}
+	*count = n;
+	return objects;
+}
+
+static size_t small(uint64_t *random) { return 64 + next_random(random) % 960; }
+static size_t any(uint64_t *random) { return random_size(random); }
+
+static void spike(size_t (*size)(uint64_t *))
+{
+	size_t live_count, spike_count;
+	void **live = fill(100 * MIB, small, &live_count);
+	size_t before = resident();
+	void **objects = fill(1024 * MIB, size, &spike_count);
+	for (size_t i = 0; i < spike_count; i++)
+		qslab_free(objects[i]);
+	free(objects);
+	if (getenv("QSLAB_STATS"))
+		qslab_print_memory(STDERR_FILENO);
+	/* no call of ours from here on */
+	cr_assert_leq(resident(), before + before / 10, "%zu MiB before, %zu after", before / MIB, resident() / MIB);
+	cr_assert(qslab_trim());
+	for (size_t i = 0; i < live_count; i++)
+		qslab_free(live[i]);
+	qslab_trim();
+	free(live);
+}
+
+Test(pressure, a_spike_of_small_objects_goes_back, .disabled = SANITIZED)
+{
+	spike(small);
+}
+
+Test(pressure, a_spike_of_mixed_objects_goes_back, .disabled = SANITIZED)
+{
+	spike(any);
+}
+
+Test(pressure, trim_gives_all_back, .disabled = SANITIZED)
+{
+	size_t count;
+	qslab_free(qslab_malloc(1));
+	size_t before = resident();
+	void **objects = fill(200 * MIB, any, &count);
+	for (size_t i = 0; i < count; i++)
+		qslab_free(objects[i]);
+	free(objects);
+	qslab_trim();
+	cr_assert_leq(resident(), before + 8 * MIB, "%zu MiB more", (resident() - before) / MIB);
+}
+
+/* Allocates until NULL; the count of objects, all intact. */
+static size_t exhaust(void **objects, size_t most, size_t size)
+{
+	size_t n = 0;
+	for (; n < most; n++) {
+		errno = 0;
+		unsigned char *p = qslab_malloc(size);
+		if (!p) {
+			cr_assert_eq(errno, ENOMEM);
+			break;
+		}
+		p[0] = p[size - 1] = (unsigned char)n;
+		objects[n] = p;
+	}
+	return n;
+}
+
+static void give_half_back(void **objects, size_t count, size_t size)
+{
+	for (size_t i = 0; i < count; i++) {
+		unsigned char *p = objects[i];
+		cr_assert(p[0] == (unsigned char)i && p[size - 1] == (unsigned char)i);
+		if (i % 2)
+			qslab_free(p);
+	}
+	for (size_t i = 0; i < count / 4; i++) {
+		void *p = qslab_malloc(size);
+		cr_assert_not_null(p, "nothing to be had after half was freed");
+		qslab_free(p);
+	}
+	for (size_t i = 0; i < count; i += 2)
+		qslab_free(objects[i]);
+}
+
+static void under_limit(bool limit_first)
+{
+	static void *objects[1 << 20];
+	size_t sizes[] = {100, 5000, 100000, 3000000};
+
+	if (!limit_first)
+		qslab_free(qslab_malloc(1));
+	struct rlimit old;
+	getrlimit(RLIMIT_AS, &old);
+	size_t vm = 0;
+	FILE *file = fopen("/proc/self/statm", "r");
+	cr_assert(fscanf(file, "%zu", &vm) == 1);
+	fclose(file);
+	setrlimit(RLIMIT_AS, &(struct rlimit){vm * 4096 + 256 * MIB, old.rlim_max});
+	for (int i = 0; i < 4; i++) {
+		size_t count = exhaust(objects, 1 << 20, sizes[i]);
+		cr_assert_gt(count * sizes[i], i ? 100 * MIB : 50 * MIB, "only %zu of %zu", count, sizes[i]);
+		give_half_back(objects, count, sizes[i]);
+		qslab_trim();
+	}
+	setrlimit(RLIMIT_AS, &old);
+	void *p = qslab_malloc(400 * MIB);
+	cr_assert_not_null(p);
+	qslab_free(p);
+}
+
+Test(pressure, address_space_limit_set_before_first_use, .disabled = SANITIZED)
+{
+	under_limit(true);
+}
+
+Test(pressure, address_space_limit_set_later, .disabled = SANITIZED)
+{
+	under_limit(false);
+}
+
+/* Every span request in turn is the first that fails. */
+Test(pressure, spans_that_fail)
+{
+	static void *objects[4096];
+	size_t sizes[] = {16, 1000, 9000, 70000, 400000};
+	for (size_t after = 0; after < 40; after++) {
+		span_fail_after(after);
+		for (int i = 0; i < 5; i++) {
+			size_t count = exhaust(objects, 1000, sizes[i]);
+			for (size_t k = 0; k < count; k++)
+				qslab_free(objects[k]);
+		}
+		errno = 0;
+		void *grown = qslab_realloc(qslab_malloc(20), 10 << 20);
+		cr_assert(grown || errno == ENOMEM);
+		span_fail_after(SIZE_MAX);
+		qslab_free(grown);
+		void *p = qslab_malloc(300000);
+		cr_assert_not_null(p);
+		qslab_free(p);
+		qslab_trim();
+	}
+}
