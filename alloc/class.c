@@ -58,6 +58,8 @@ void class_init(void)
 	size_t size = 16;
 	size_t covered = 0; /* sizes up to here have a class */
 
+	if (classes[1].size)
+		return;
 	for (unsigned c = 1; c < CLASS_COUNT; c++, size = size_after(size)) {
 		struct class_info *info = &classes[c];
 		info->size = (uint32_t)size;

@@ -43,6 +43,7 @@ extern struct class_info classes[CLASS_LIMIT];
 extern uint8_t class_small[SMALL_MAX / 16 + 1];
 extern uint8_t class_medium[MEDIUM_MAX / 128 + 1];
 
+/* Runs before main, or at the first allocation if that is earlier; a second call does nothing. */
 void class_init(void);
 
 /* size <= MEDIUM_MAX. Before class_init this is CLASS_NONE, whose magazine is always empty. */

@@ -56,5 +56,6 @@ static void child(void)
 __attribute__((constructor(101))) static void start(void)
 {
 	option_init();
+	class_init(); /* while there is one thread: the fast path reads the tables without a check */
 	pthread_atfork(prepare, parent, child);
 }

@@ -2,6 +2,7 @@
 #include "option.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,4 +57,6 @@ void option_init(void)
 		if (!good)
 			complain(text, "bad value, ignored");
 	}
+	/* many programs close stderr at exit, before us */
+	options.stats_fd = options.stats ? fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3) : -1;
 }

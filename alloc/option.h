@@ -5,7 +5,8 @@
 #include "base.h"
 
 struct options {
-	bool stats;    /* QSLAB_STATS=1: the memory table on stderr at exit */
+	bool stats;    /* QSLAB_STATS=1: the memory table at exit, on what is stderr at start */
+	int stats_fd;
 	size_t retain; /* QSLAB_RETAIN=BYTES[KMG]: most freed memory kept resident on regret (span.h) */
 };
 

@@ -36,28 +36,32 @@ static atomic_size_t fail_after = SIZE_MAX;
 
 /*
  * The gate: the number of threads inside jemalloc, and CLOSED. fork's prepare closes it and waits for
- * the count to fall to its own thread's share; entering pairs with that in span_gate_close.
+ * the count to fall to its own thread's share; entering pairs with that in span_gate_close. The share,
+ * `inside`, is raised before the count and lowered after it: a signal handler that forks in between may
+ * wait for one thread too few, but never for its own.
  */
 #define GATE_CLOSED 0x40000000u
 static atomic_uint gate;
 static _Thread_local unsigned inside __attribute__((tls_model("initial-exec")));
 
+static void gate_leave(void)
+{
+	atomic_fetch_sub_explicit(&gate, 1, release);
+	atomic_signal_fence(memory_order_seq_cst);
+	inside--;
+}
+
 static bool gate_enter(void)
 {
 	if (main_source == &source_mmap)
 		return false;
+	inside++;
+	atomic_signal_fence(memory_order_seq_cst);
 	if (atomic_fetch_add_explicit(&gate, 1, acquire) & GATE_CLOSED) {
-		atomic_fetch_sub_explicit(&gate, 1, release);
+		gate_leave();
 		return false;
 	}
-	inside++;
 	return true;
-}
-
-static void gate_leave(void)
-{
-	inside--;
-	atomic_fetch_sub_explicit(&gate, 1, release);
 }
 
 void span_gate_close(void)
@@ -282,6 +286,8 @@ struct span span_alloc(size_t pages, size_t alignment, bool zero)
 	return span;
 }
 
+static void drain_waiting(void);
+
 void span_free(struct span span, size_t pages)
 {
 	size_t bytes = pages << PAGE_SHIFT;
@@ -306,14 +312,21 @@ void span_free(struct span span, size_t pages)
 	}
 	tick();
 	enforce_budget();
+	bool waiting = cache.waiting && !(load_relaxed(&gate) & GATE_CLOSED);
 	lock_drop(&cache.lock);
+	if (unlikely(waiting))
+		drain_waiting();
 	errno = saved;
 }
 
-/* The gate is open again: what waited goes to jemalloc. */
+/*
+ * The gate is open again: what waited goes to jemalloc. If the lock is taken, perhaps by the code that a
+ * forking signal handler interrupted, the next span_free does it.
+ */
 static void drain_waiting(void)
 {
-	lock_take(&cache.lock);
+	if (!lock_try(&cache.lock))
+		return;
 	uint64_t chain = cache.waiting;
 	cache.waiting = 0;
 	while (chain) {

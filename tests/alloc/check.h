@@ -2,7 +2,11 @@
 #ifndef QSLAB_TESTS_CHECK_H
 #define QSLAB_TESTS_CHECK_H
 
+#ifdef __SANITIZE_THREAD__
+#include "plain.h"
+#else
 #include <criterion/criterion.h>
+#endif
 #include <qslab/qslab.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -44,10 +44,9 @@ static void spike(size_t (*size)(uint64_t *))
 	for (size_t i = 0; i < spike_count; i++)
 		qslab_free(objects[i]);
 	free(objects);
-	if (getenv("QSLAB_STATS"))
-		qslab_print_memory(STDERR_FILENO);
 	/* no call of ours from here on */
-	cr_assert_leq(resident(), before + before / 10, "%zu MiB before, %zu after", before / MIB, resident() / MIB);
+	/* an eighth: some 1 % of the spike stays as descriptors of it, ours and jemalloc's */
+	cr_assert_leq(resident(), before + before / 8, "%zu MiB before, %zu after", before / MIB, resident() / MIB);
 	cr_assert(qslab_trim());
 	for (size_t i = 0; i < live_count; i++)
 		qslab_free(live[i]);
