@@ -84,9 +84,8 @@ QSLAB_API bool qslab_owns(const void *address);
 QSLAB_API bool qslab_trim(void);
 
 /*
- * Where the memory is, in bytes. Counting identity, exact when no other thread is running:
- *   mapped = live + rounding... is not knowable without sizes asked for, so:
- *   live + slab_free + magazines + span_cache + source_free = slab and large spans in all.
+ * Where the memory is, in bytes. live + slab_free + magazines is what all slabs' objects and large objects
+ * measure together; exact when no other thread is running.
  */
 struct qslab_memory {
 	size_t live;        /* in objects the program holds, rounded up to their class */
