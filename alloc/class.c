@@ -38,11 +38,9 @@ static unsigned pages_for(size_t size)
 /* Magazines shrink with size, as the kernel's sheaves do. */
 static unsigned capacity_for(size_t size)
 {
-	if (size <= 512)
+	if (size <= 256)
 		return MAGAZINE_MAX;
-	if (size <= 16384)
-		return (unsigned)(65536 / size);
-	return size <= 131072 ? 2 : 1;
+	return size <= 16384 ? (unsigned)(32768 / size) : 1;
 }
 
 static size_t size_after(size_t size)

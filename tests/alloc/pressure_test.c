@@ -35,7 +35,7 @@ static void **fill(size_t bytes, size_t (*size)(uint64_t *), size_t *count)
 static size_t small(uint64_t *random) { return 64 + next_random(random) % 960; }
 static size_t any(uint64_t *random) { return random_size(random); }
 
-static void spike(size_t (*size)(uint64_t *))
+static void spike(size_t (*size)(uint64_t *), size_t part)
 {
 	size_t live_count, spike_count;
 	void **live = fill(100 * MIB, small, &live_count);
@@ -45,8 +45,8 @@ static void spike(size_t (*size)(uint64_t *))
 		qslab_free(objects[i]);
 	free(objects);
 	/* no call of ours from here on */
-	/* an eighth: some 1 % of the spike stays as descriptors of it, ours and jemalloc's */
-	cr_assert_leq(resident(), before + before / 8, "%zu MiB before, %zu after", before / MIB, resident() / MIB);
+	/* beside the live set: descriptors of the spike, ours and jemalloc's, and what magazines pin in each class */
+	cr_assert_leq(resident(), before + before / part, "%zu MiB before, %zu after", before / MIB, resident() / MIB);
 	cr_assert(qslab_trim());
 	for (size_t i = 0; i < live_count; i++)
 		qslab_free(live[i]);
@@ -56,12 +56,12 @@ static void spike(size_t (*size)(uint64_t *))
 
 Test(pressure, a_spike_of_small_objects_goes_back, .disabled = SANITIZED)
 {
-	spike(small);
+	spike(small, 8);
 }
 
 Test(pressure, a_spike_of_mixed_objects_goes_back, .disabled = SANITIZED)
 {
-	spike(any);
+	spike(any, 6);
 }
 
 Test(pressure, trim_gives_all_back, .disabled = SANITIZED)
