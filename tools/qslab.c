@@ -25,15 +25,20 @@ static int wrong_usage(const char *why, const char *what)
 	return 2;
 }
 
+/* True if the library at `place` can be read; *path is then its absolute name, good after any chdir. */
+static bool resolve(const char *place, char path[PATH_MAX])
+{
+	return realpath(place, path) && !access(path, R_OK);
+}
+
 /* The preload library's path; false, with a line, if there is none that can be read. */
 static bool find_library(char path[PATH_MAX])
 {
-	static const char *const places[] = {"../lib", "../lib/x86_64-linux-gnu", "../lib/aarch64-linux-gnu", "../lib64"};
+	static const char *const places[] = {"../lib", "../" QSLAB_INSTALL_LIBDIR}; /* build tree, installed */
 	const char *given = getenv("QSLAB_LIBRARY");
 
-	if (given) {
-		snprintf(path, PATH_MAX, "%s", given);
-		if (!access(path, R_OK))
+	if (given && *given) {
+		if (resolve(given, path))
 			return true;
 		fprintf(stderr, "qslab: QSLAB_LIBRARY=%s: %s\n", given, strerror(errno));
 		return false;
@@ -47,8 +52,9 @@ static bool find_library(char path[PATH_MAX])
 	self[length] = '\0';
 	*strrchr(self, '/') = '\0';
 	for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-		int needed = snprintf(path, PATH_MAX, "%s/%s/libqslab-malloc.so", self, places[i]);
-		if (needed < PATH_MAX && !access(path, R_OK))
+		char place[PATH_MAX + 256];
+		snprintf(place, sizeof place, "%s/%s/libqslab-malloc.so", self, places[i]);
+		if (resolve(place, path))
 			return true;
 	}
 	fprintf(stderr, "qslab: libqslab-malloc.so is not beside %s (../lib); set QSLAB_LIBRARY\n", self);
@@ -75,6 +81,10 @@ static int run(int count, char **arguments)
 	char library[PATH_MAX];
 	if (!find_library(library))
 		return 1;
+	if (strpbrk(library, ": ")) {
+		fprintf(stderr, "qslab: %s: LD_PRELOAD cannot name a path with a space or a colon\n", library);
+		return 1;
+	}
 	const char *before = getenv("LD_PRELOAD");
 	char *preload = NULL;
 	if (asprintf(&preload, "%s%s%s", library, before && *before ? ":" : "", before ? before : "") < 0 ||
