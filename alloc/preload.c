@@ -69,11 +69,9 @@ EXPORT int posix_memalign(void **out, size_t alignment, size_t size)
 {
 	if (!power_of_two(alignment) || alignment % sizeof(void *))
 		return EINVAL;
-	int saved = errno;
 	void *object = aligned_malloc(alignment, size);
-	errno = saved;
 	if (!object)
-		return ENOMEM;
+		return ENOMEM; /* and errno says so too, as in glibc */
 	*out = object;
 	return 0;
 }
@@ -126,11 +124,14 @@ EXPORT int malloc_trim(size_t pad)
 	return trim();
 }
 
-/* None of glibc's parameters applies here: 0, "not set". */
+/*
+ * glibc's parameters tune what does not exist here. As in glibc, every parameter is accepted, so that programs
+ * that give up when mallopt fails do not.
+ */
 EXPORT int mallopt(int parameter, int value)
 {
 	(void)parameter, (void)value;
-	return 0;
+	return 1;
 }
 
 EXPORT struct mallinfo2 mallinfo2(void)
