@@ -19,6 +19,7 @@ static inline void *fast_malloc(size_t size)
 	if (unlikely(!object))
 		return slow_malloc(size);
 	store_relaxed(&magazine->top, top - 1);
+	mark_live(object);
 	return object;
 }
 
@@ -35,7 +36,8 @@ static inline void fast_free(const char *call, void *object)
 		struct magazine *magazine = &thread_heap->magazines[entry_class(entry)];
 		if (likely(is_start(entry, object, magazine->divisor))) {
 			void **top = load_relaxed(&magazine->top);
-			if (likely(top != magazine->limit && *top != object)) {
+			if (likely(top != magazine->limit && !marked_freed(object))) {
+				mark_freed(object);
 				top[1] = object;
 				store_relaxed(&magazine->top, top + 1);
 				return;

@@ -198,12 +198,12 @@ struct group {
 	uint64_t bits;
 };
 
-static inline struct slab *slab_of(void *object)
+static inline struct slab *slab_of(const void *object)
 {
 	return entry_descriptor(entry_of(object));
 }
 
-static inline struct group group_of(struct slab *slab, void *object)
+static inline struct group group_of(struct slab *slab, const void *object)
 {
 	unsigned index = slab_index(slab, object);
 	return (struct group){slab, index / 64, (uint64_t)1 << index % 64};
@@ -353,6 +353,18 @@ void heap_overflow(struct heap *heap, unsigned class, void *object)
 	void **top = load_relaxed(&magazine->top);
 	top[1] = object;
 	store_relaxed(&magazine->top, top + 1);
+}
+
+bool heap_has_free(struct heap *heap, unsigned class, const void *object)
+{
+	struct magazine *magazine = &heap->magazines[class];
+
+	for (void **slot = load_relaxed(&magazine->top); *slot; slot--)
+		if (*slot == object)
+			return true;
+	struct group group = group_of(slab_of(object), object);
+	return (load_relaxed(&slab_bits(group.slab)[group.word]) |
+	        load_relaxed(&group.slab->remote[group.word])) & group.bits;
 }
 
 /* ---- refill --------------------------------------------------------------------------------------- */

@@ -22,6 +22,12 @@ void *heap_refill(struct heap *heap, unsigned class);
 /* Pushes an object (checked to be one's start) into a magazine that is full. */
 void heap_overflow(struct heap *heap, unsigned class, void *object);
 
+/*
+ * Is the object free: in this heap's magazine, or back in its slab? An object in another thread's magazine is
+ * not seen. Linear in the magazine.
+ */
+bool heap_has_free(struct heap *heap, unsigned class, const void *object);
+
 /* Any thread, without a heap: one object straight from, or to, the slabs of an orphan heap kept for that. */
 void *heap_late_alloc(unsigned class);
 void heap_late_free(void *object);

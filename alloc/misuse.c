@@ -2,30 +2,15 @@
 #include "misuse.h"
 #include "object.h"
 #include "region.h"
+#include "report.h"
 
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static _Noreturn void die(const char *format, ...)
-{
-	char line[512];
-	va_list arguments;
-
-	va_start(arguments, format);
-	int length = vsnprintf(line, sizeof line - 1, format, arguments);
-	va_end(arguments);
-	if (length > (int)sizeof line - 2)
-		length = (int)sizeof line - 2;
-	line[length] = '\n';
-	if (write(STDERR_FILENO, line, (size_t)length + 1) < 0) {
-		/* nowhere left to say it */
-	}
-	abort();
-}
+#define die(...) (report_line(__VA_ARGS__), abort())
 
 /* The line of /proc/self/maps that holds address, its path part; "" if unnamed, NULL if unmapped. */
 static const char *mapping_of(uintptr_t address, char *line, size_t size)

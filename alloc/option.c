@@ -1,9 +1,9 @@
 #define _GNU_SOURCE
 #include "option.h"
+#include "report.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,11 +33,7 @@ static bool parse_bytes(const char *text, size_t *bytes)
 
 static void complain(const char *text, const char *why)
 {
-	char line[256];
-	int length = snprintf(line, sizeof line, "qslab: environment %.160s: %s\n", text, why);
-	if (write(STDERR_FILENO, line, (size_t)length) < 0) {
-		/* nowhere left to say it */
-	}
+	report_line("qslab: environment %.160s: %s", text, why);
 }
 
 void option_init(void)

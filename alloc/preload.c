@@ -5,9 +5,9 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -167,9 +167,25 @@ EXPORT struct mallinfo mallinfo(void)
 }
 #pragma GCC diagnostic pop
 
+/* On the stream stderr, as in glibc, whose last lines are kept for those who parse them. */
 EXPORT void malloc_stats(void)
 {
-	qslab_print_memory(STDERR_FILENO);
+	char text[3072];
+	struct qslab_memory m;
+	int state;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	size_t used = stats_table(text, sizeof text);
+	qslab_memory(&m);
+	snprintf(text + used, sizeof text - used,
+	         "Total (incl. mmap):\n"
+	         "system bytes     = %10zu\n"
+	         "in use bytes     = %10zu\n"
+	         "max mmap regions = %10u\n"
+	         "max mmap bytes   = %10zu\n",
+	         m.mapped, m.live, 0u, m.live_large);
+	fputs(text, stderr);
+	pthread_setcancelstate(state, NULL);
 }
 
 EXPORT int malloc_info(int options, FILE *stream)

@@ -5,11 +5,10 @@
  */
 #define _GNU_SOURCE
 #include "fast.h"
+#include "report.h"
 
 #include <dlfcn.h>
-#include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -50,10 +49,7 @@ static COLD void *new_slow(size_t alignment, size_t size)
 		handler_function *throw = runtime_function("_ZSt17__throw_bad_allocv");
 		if (throw)
 			throw();
-		static const char line[] = "qslab: operator new: out of memory, and no C++ run time to throw bad_alloc\n";
-		if (write(STDERR_FILENO, line, sizeof line - 1) < 0) {
-			/* nowhere left to say it */
-		}
+		report_line("qslab: operator new: out of memory, and no C++ run time to throw bad_alloc");
 		abort();
 	}
 	return object;

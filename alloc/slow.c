@@ -24,7 +24,10 @@ void *slow_malloc(size_t size)
 	if (size > MEDIUM_MAX)
 		return large_alloc(size, PAGE_SIZE, false);
 	unsigned class = class_of(size);
-	return heap ? heap_refill(heap, class) : heap_late_alloc(class);
+	void *object = heap ? heap_refill(heap, class) : heap_late_alloc(class);
+	if (likely(object))
+		mark_live(object);
+	return object;
 }
 
 void slow_free(const char *call, void *object)
@@ -39,13 +42,13 @@ void slow_free(const char *call, void *object)
 	}
 	int saved = errno;
 	struct heap *heap = thread_heap_get();
-	if (unlikely(!heap)) {
-		heap_late_free(object);
-	} else {
-		if (*load_relaxed(&heap->magazines[class].top) == object)
-			misuse_double_free(call, object, classes[class].size);
+	if (unlikely(marked_freed(object)) && heap_has_free(heap ? heap : &heap_none, class, object))
+		misuse_double_free(call, object, classes[class].size);
+	mark_freed(object);
+	if (likely(heap))
 		heap_overflow(heap, class, object);
-	}
+	else
+		heap_late_free(object);
 	errno = saved;
 }
 

@@ -5,9 +5,10 @@
 #include "meta.h"
 #include "option.h"
 #include "region.h"
+#include "report.h"
 
-#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,11 +66,16 @@ void qslab_memory(struct qslab_memory *memory)
 static size_t resident(void)
 {
 	char text[128] = "";
+	ssize_t length = 0;
+	int state;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state); /* these calls are cancellation points */
 	int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	ssize_t length = read(fd, text, sizeof text - 1);
-	close(fd);
+	if (fd >= 0) {
+		length = read(fd, text, sizeof text - 1);
+		close(fd);
+	}
+	pthread_setcancelstate(state, NULL);
 	char *second = length > 0 ? strchr(text, ' ') : NULL;
 	return second ? strtoul(second, NULL, 10) << PAGE_SHIFT : 0;
 }
@@ -104,16 +110,7 @@ size_t stats_table(char *text, size_t size)
 void qslab_print_memory(int fd)
 {
 	char text[2048];
-	int saved = errno;
-	size_t length = stats_table(text, sizeof text);
-
-	for (size_t done = 0; done < length;) {
-		ssize_t wrote = write(fd, text + done, length - done);
-		if (wrote <= 0)
-			break;
-		done += (size_t)wrote;
-	}
-	errno = saved;
+	report_write(fd, text, stats_table(text, sizeof text));
 }
 
 __attribute__((destructor)) static void at_exit(void)

@@ -1,6 +1,8 @@
 /* Misuse is named in one line, then the process aborts. */
 #include "check.h"
 
+#include <pthread.h>
+
 static void free_it(void *p) { qslab_free(p); }
 static void size_it(void *p) { qslab_usable_size(p); }
 static void realloc_it(void *p) { qslab_realloc(p, 10); }
@@ -12,14 +14,41 @@ static void free_twice(void *size)
 	qslab_free(p);
 }
 
-/* The second free is not the next one: caught when the object returns to its slab. */
-static void free_twice_apart(void *size)
+/* Others are freed in between: few, and the first is still in the magazine; many, and it is in its slab. */
+static void free_twice_apart(size_t size, int between)
+{
+	void *others[2000], *p = qslab_malloc(size);
+	for (int i = 0; i < between; i++)
+		others[i] = qslab_malloc(size);
+	qslab_free(p);
+	for (int i = 0; i < between; i++)
+		qslab_free(others[i]);
+	qslab_free(p);
+}
+static void free_twice_few_apart(void *size) { free_twice_apart((size_t)size, 5); }
+static void free_twice_many_apart(void *size) { free_twice_apart((size_t)size, 2000); }
+
+static void *free_in_thread(void *p) { qslab_free(p); return NULL; }
+
+/* A thread that has ended returned it to its slab. */
+static void free_twice_in_threads(void *size)
+{
+	void *p = qslab_malloc((size_t)size);
+	pthread_t thread;
+	pthread_create(&thread, NULL, free_in_thread, p);
+	pthread_join(thread, NULL);
+	qslab_free(p);
+}
+
+/* The program wiped the object after its first free: caught when both copies return to the slab. */
+static void free_twice_wiped(void *size)
 {
 	void *others[2000], *p = qslab_malloc((size_t)size), *q = qslab_malloc((size_t)size);
 	for (int i = 0; i < 2000; i++)
 		others[i] = qslab_malloc((size_t)size);
 	qslab_free(p);
 	qslab_free(q);
+	memset(p, 0, 16);
 	qslab_free(p);
 	for (int i = 0; i < 2000; i++)
 		qslab_free(others[i]);
@@ -32,7 +61,26 @@ Test(misuse, double_free)
 		expect_abort(free_twice, (void *)sizes[i], "qslab_free(0x", "double free");
 	expect_abort(free_twice, (void *)(1 << 20), "qslab_free(0x", "double free");
 	for (int i = 0; i < 4; i++)
-		expect_abort(free_twice_apart, (void *)sizes[i], "free(0x", "double free");
+		expect_abort(free_twice_wiped, (void *)sizes[i], "free(0x", "double free");
+	for (int i = 0; i < 5; i++) {
+		expect_abort(free_twice_few_apart, (void *)sizes[i], "qslab_free(0x", "double free");
+		expect_abort(free_twice_many_apart, (void *)sizes[i], "qslab_free(0x", "");
+		expect_abort(free_twice_in_threads, (void *)sizes[i], "qslab_free(0x", "");
+	}
+}
+
+/* A live object may look like a freed one. */
+Test(misuse, a_copied_mark_is_no_double_free)
+{
+	for (size_t size = 16; size <= 100000; size *= 5) {
+		void *p = qslab_malloc(size), *q = qslab_malloc(size);
+		qslab_free(p);
+		memcpy(q, p, 16);
+		qslab_free(q);
+		void *again = qslab_malloc(size);
+		cr_assert(again == q || again == p);
+		qslab_free(again);
+	}
 }
 
 Test(misuse, interior_pointers)

@@ -1,14 +1,24 @@
-# gcc builds this project's core: the same objects as without the library.
+# cmake, the build tool and gcc build this project's core: the same objects as without the library.
 . "$(dirname "$0")/common.bash"
-need gcc
-cd "$(dirname "$0")/../.." || exit 1
-for source in heap span large stats slow; do
-	for how in plain preloaded; do
-		over=env; [ $how = preloaded ] && over=preloaded
-		$over gcc -std=gnu17 -O2 -g -Iinclude -ftls-model=initial-exec -c "alloc/$source.c" -o "$work/$source.o" ||
-			fail "$source.c, $how"
-		mv "$work/$source.o" "$work/$source.$how"
-	done
-	same "$source"
-done
+need cmake; need gcc
+source=$(cd "$(dirname "$0")/../.." && pwd)
+# A copy, and one build folder for both: the objects hold the paths, and the tree may be edited meanwhile.
+mkdir "$work/source"
+cp -r "$source"/{CMakeLists.txt,include,alloc,rcu,reclaim,tools} "$work/source/" 2>/dev/null
+build() { # plain or preloaded
+	"$1" cmake -S "$work/source" -B "$work/build" -DQSLAB_JEMALLOC=none -DQSLAB_TESTS=OFF >"$work/out" &&
+		limit=300 "$1" cmake --build "$work/build" --target qslab-core -j2 >"$work/out" ||
+		{ tail -n 20 "$work/out"; fail "the build, $1"; }
+	mv "$work/build" "$work/build.$1"
+}
+loads gcc; loads "$(gcc -print-prog-name=cc1)"
+build plain
+build preloaded
+count=0
+while read -r object; do
+	cmp "$work/build.plain/$object" "$work/build.preloaded/$object" || fail "$object: another object than without the library"
+	count=$((count + 1))
+done < <(cd "$work/build.plain" && find . -name '*.o')
+[ $count -ge 10 ] || fail "only $count objects"
+echo "$count equal objects"
 finish
