@@ -8,6 +8,7 @@
 
 #define BUDGET_LEAST ((size_t)2 << 20)
 #define BUDGET_LIVE_PART 32
+#define REGRET_GAIN 8
 #define RECOUNT_LEAST ((size_t)2 << 20) /* bytes freed between two questions to the source */
 
 /*
@@ -251,7 +252,7 @@ static void take_from_source(size_t bytes)
 
 	cache.taken += bytes;
 	cache.purged_lately -= regret;
-	cache.credit += 2 * regret;
+	cache.credit += REGRET_GAIN * regret;
 }
 
 struct span span_alloc(size_t pages, size_t alignment, bool zero)
