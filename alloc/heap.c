@@ -205,7 +205,7 @@ static inline struct slab *slab_of(const void *object)
 
 static inline struct group group_of(struct slab *slab, const void *object)
 {
-	unsigned index = slab_index(slab, object);
+	unsigned index = slab_index_of_start(slab, object);
 	return (struct group){slab, index / 64, (uint64_t)1 << index % 64};
 }
 
@@ -225,23 +225,27 @@ static unsigned add_group(struct group *groups, unsigned count, struct group new
 	return count + 1;
 }
 
-/* Write combining: one group for neighbours that come one after the other, or nearly so. */
+/* Write combining: one group for neighbours that come one after the other, or nearly so. All of one class. */
 static unsigned make_groups(struct group *groups, void **objects, unsigned count)
 {
 	struct slab *slabs[MAGAZINE_MAX];
 	unsigned made = 0;
 
-	for (unsigned i = 0; i < count; i++) {
+	for (unsigned i = 0; i < count; i++) { /* without a branch: the misses of all overlap */
 		slabs[i] = slab_of(objects[i]);
 		__builtin_prefetch(slabs[i]);
 	}
 	for (unsigned i = 0; i < count;) {
 		struct group group = group_of(slabs[i], objects[i]);
+		uintptr_t first = group.slab->first;
+		uint64_t recip = group.slab->recip;
+
 		while (++i < count && slabs[i] == group.slab) {
-			struct group next = group_of(group.slab, objects[i]);
-			if (next.word != group.word || (next.bits & group.bits))
+			unsigned index = (unsigned)(((uintptr_t)objects[i] - first) * recip >> RECIP_SHIFT);
+			uint64_t bit = (uint64_t)1 << index % 64;
+			if (index / 64 != group.word || (group.bits & bit))
 				break;
-			group.bits |= next.bits;
+			group.bits |= bit;
 		}
 		made = add_group(groups, made, group);
 	}

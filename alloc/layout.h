@@ -98,6 +98,12 @@ static inline unsigned slab_index(const struct slab *slab, const void *address)
 	return offset >> 20 ? UINT32_MAX : (unsigned)(offset * slab->recip >> RECIP_SHIFT);
 }
 
+/* The same for an address known to be an object's start. */
+static inline unsigned slab_index_of_start(const struct slab *slab, const void *start)
+{
+	return (unsigned)(((uintptr_t)start - slab->first) * slab->recip >> RECIP_SHIFT);
+}
+
 static inline void *slab_object(const struct slab *slab, unsigned index)
 {
 	return (void *)(slab->first + (size_t)index * slab->size);

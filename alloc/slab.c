@@ -66,13 +66,20 @@ unsigned slab_take(struct slab *slab, void **end, unsigned want)
 	void **stop = end - taken;
 	_Atomic uint64_t *free_bits = slab_bits(slab);
 	unsigned w = slab->scan;
+	size_t size = slab->size;
 
 	for (; end > stop; w++) {
 		uint64_t bits = load_relaxed(&free_bits[w]);
 		if (!bits)
 			continue;
+		char *word = slab_object(slab, w * 64);
+		if (bits == ~(uint64_t)0 && end - stop >= 64) {
+			for (unsigned i = 0; i < 64; i++, word += size)
+				*end-- = word;
+			bits = 0;
+		}
 		while (bits && end > stop) {
-			*end-- = slab_object(slab, w * 64 + (unsigned)__builtin_ctzll(bits));
+			*end-- = word + (size_t)__builtin_ctzll(bits) * size;
 			bits &= bits - 1;
 		}
 		store_relaxed(&free_bits[w], bits);
