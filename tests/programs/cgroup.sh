@@ -11,6 +11,6 @@ echo 160M 2>/dev/null >"$group/memory.max" || { echo "skipped: no memory control
 
 within() { bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$group" "$@"; }
 within true || { echo "skipped: no process may enter $group"; exit 77; }
-preloaded within timeout 120 "$program" within || fail "exit status $? within 160 MiB"
+within env LD_PRELOAD="$library" timeout 120 "$program" within 2>>"$work/stderr" || fail "exit status $? within 160 MiB"
 grep -q '^oom_kill 0$' "$group/memory.events" || fail "killed: $(cat "$group/memory.events")"
 finish
