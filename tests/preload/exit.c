@@ -3,6 +3,7 @@
 #include "child.h"
 
 #include <limits.h>
+#include <malloc.h>
 #include <stdatomic.h>
 
 #define KEYS 40 /* more than glibc keeps in the thread itself */
@@ -25,7 +26,7 @@ static void at_exit_first(void) { stage('a'); }
 static void at_exit_second(void) { stage('b'); atexit(at_exit_first); }
 static void at_quick(void) { stage('q'); }
 
-/* Runs after the allocator's own destructor: its key is older. */
+/* Runs after the allocator's own destructor (main). */
 static void key_ends(void *object)
 {
 	size_t key = *(size_t *)object;
@@ -91,6 +92,27 @@ static void others_go_on(void)
 	exit(6);
 }
 
+static void frees(void *object) { free(object); }
+
+static void *leaves_object(void *unused)
+{
+	pthread_setspecific(keys[0], malloc(5000));
+	return unused;
+}
+
+/* What threads' ends free is free: twice as many threads need no more. */
+static void late_frees(void)
+{
+	size_t used[2];
+	pthread_key_create(&keys[0], frees);
+	for (int half = 0; half < 2; half++) {
+		for (int i = 0; i < 300; i++)
+			start(leaves_object, NULL, true);
+		used[half] = mallinfo2().uordblks;
+	}
+	exit(used[1] < used[0] + 100 * 5000 ? 0 : 1);
+}
+
 /* Streams left open: their buffers are malloc's, written by exit. */
 static void open_streams(void)
 {
@@ -109,10 +131,12 @@ static const struct child_case cases[] = {
 	{"the same in main, by pthread_exit", keys_of_main, 0, "dD"},
 	{"main ends first, a thread exits", main_goes_first, 5, "dD"},
 	{"exit while threads allocate", others_go_on, 6, "badD"},
+	{"memory freed by threads' ends", late_frees, 0, "dD"},
 	{"open streams", open_streams, 7, "dDsssssssssssssss"},
 };
 
 int main(void)
 {
+	free(malloc(1)); /* the allocator's key is made now, and its destructor runs before those here */
 	return run_cases(cases, sizeof cases / sizeof *cases, 10);
 }
