@@ -313,7 +313,7 @@ static bool magazine_ready(struct magazine *magazine, unsigned class)
 {
 	if (likely(magazine->slots))
 		return true;
-	void **slots = meta_alloc(slots_size(class));
+	void **slots = span_meta_alloc(slots_size(class));
 	if (!slots)
 		return false;
 	slots[0] = NULL;

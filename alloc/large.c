@@ -96,7 +96,7 @@ struct large *large_find(const void *address)
 /* A span with `reserve` more pages of address space if they can be had. */
 static struct large *create(size_t size, size_t reserve, size_t alignment, bool zero)
 {
-	struct large *large = meta_alloc(sizeof *large);
+	struct large *large = span_meta_alloc(sizeof *large);
 	if (!large)
 		return NULL;
 	large->size = PAGES_OF(size) << PAGE_SHIFT;

@@ -21,6 +21,21 @@ static struct {
 	size_t mapped;
 } pool;
 
+/* Lock held. What is left of the chunk before is lost. */
+static void use_chunk(uint8_t *chunk, size_t size)
+{
+	pool.cursor = chunk;
+	pool.end = chunk + size;
+	pool.mapped += size;
+}
+
+void meta_add(void *chunk, size_t size)
+{
+	lock_take(&pool.lock);
+	use_chunk(chunk, size);
+	lock_drop(&pool.lock);
+}
+
 void *meta_alloc(size_t size)
 {
 	size_t units = (size + CACHE_LINE - 1) / CACHE_LINE;
@@ -35,11 +50,8 @@ void *meta_alloc(size_t size)
 		if ((size_t)(pool.end - pool.cursor) < units * CACHE_LINE) {
 			uint8_t *chunk = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE,
 			                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-			if (chunk != MAP_FAILED) {
-				pool.cursor = chunk;
-				pool.end = chunk + CHUNK;
-				pool.mapped += CHUNK;
-			}
+			if (chunk != MAP_FAILED)
+				use_chunk(chunk, CHUNK);
 		}
 		if ((size_t)(pool.end - pool.cursor) >= units * CACHE_LINE) {
 			result = pool.cursor;

@@ -1,5 +1,6 @@
 /*
- * Memory for descriptors: heaps, slabs, large objects, magazine slots. Own mappings, outside the region.
+ * Memory for descriptors: heaps, slabs, large objects, magazine slots. Own mappings, outside the region, and
+ * where the system gives none, pages of spans (span_meta_alloc).
  * What is freed here is kept for the same size again and never unmapped, so descriptors are type-stable:
  * a late reader of one that died finds an old or a new descriptor, never something else of another size.
  * Pieces are multiples of 64 bytes, aligned to 64. Any thread; a lock, rarely a system call.
@@ -14,6 +15,10 @@
 /* Zeroed when fresh; as it was left when reused. NULL if the system gives no memory. */
 void *meta_alloc(size_t size);
 void meta_free(void *piece, size_t size);
+
+/* Zeroed memory, page-aligned, for good: for pieces to come. */
+void meta_add(void *chunk, size_t size);
+
 size_t meta_bytes(void);
 void meta_after_fork(void);
 

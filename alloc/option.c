@@ -6,9 +6,14 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct options options = {.stats = false, .retain = (size_t)64 << 20};
+
+/* Many programs close stderr at exit, before us. Some close every descriptor, and use its number for their own. */
+static int error_copy = -1;
+static struct stat error_file;
 
 static bool parse_flag(const char *text, bool *flag)
 {
@@ -25,7 +30,7 @@ static bool parse_bytes(const char *text, size_t *bytes)
 	unsigned long long number = strtoull(text, &end, 10);
 	unsigned shift = *end == 'K' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : 0;
 
-	if (end == text || *text == '-' || errno || end[shift != 0] || number > SIZE_MAX >> shift)
+	if (*text < '0' || *text > '9' || errno || end[shift != 0] || number > SIZE_MAX >> shift)
 		return false;
 	*bytes = (size_t)number << shift;
 	return true;
@@ -33,7 +38,8 @@ static bool parse_bytes(const char *text, size_t *bytes)
 
 static void complain(const char *text, const char *why)
 {
-	report_line("qslab: environment %.160s: %s", text, why);
+	size_t shown = strcspn(text, "\n"); /* one line, whatever is in it */
+	report_line("qslab: environment %.*s: %s", shown < 160 ? (int)shown : 160, text, why);
 }
 
 void option_init(void)
@@ -53,6 +59,18 @@ void option_init(void)
 		if (!good)
 			complain(text, "bad value, ignored");
 	}
-	/* many programs close stderr at exit, before us */
-	options.stats_fd = options.stats ? fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3) : -1;
+	if (options.stats && !fstat(STDERR_FILENO, &error_file))
+		error_copy = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+}
+
+int option_stats_fd(void)
+{
+	const int tried[] = {error_copy, STDERR_FILENO};
+
+	for (unsigned i = 0; i < sizeof tried / sizeof *tried; i++) {
+		struct stat file;
+		if (!fstat(tried[i], &file) && file.st_dev == error_file.st_dev && file.st_ino == error_file.st_ino)
+			return tried[i];
+	}
+	return -1;
 }

@@ -6,7 +6,6 @@
 
 struct options {
 	bool stats;    /* QSLAB_STATS=1: the memory table at exit, on what is stderr at start */
-	int stats_fd;
 	size_t retain; /* QSLAB_RETAIN=BYTES[KMG]: most freed memory kept resident on regret (span.h) */
 };
 
@@ -14,5 +13,8 @@ struct options {
 extern struct options options;
 
 void option_init(void);
+
+/* A descriptor of what was stderr at start; -1 if the program kept none. Only if options.stats. */
+int option_stats_fd(void);
 
 #endif

@@ -2,6 +2,7 @@
  * C++'s operator new and delete by their mangled names (Itanium ABI), with no C++ run time linked in.
  * When memory is out, the throwing forms behave as the standard asks: they call the program's new_handler
  * while there is one, then throw std::bad_alloc, both through the C++ run time that the program has loaded.
+ * The nothrow forms leave that to the run time's own: it calls the throwing form and catches what it throws.
  */
 #define _GNU_SOURCE
 #include "fast.h"
@@ -14,29 +15,33 @@
 
 typedef void handler_function(void);
 
-/* A function of the C++ run time, wherever it was loaded; NULL if it is not. */
+/* A function of the C++ run time's own, whatever the program or this library put in its place; NULL if none. */
+static void *runtimes_own(const char *name)
+{
+	static const char *const runtimes[] = {"libstdc++.so.6", "libc++abi.so.1", "libc++.so.1"};
+
+	for (unsigned i = 0; i < sizeof runtimes / sizeof *runtimes; i++) {
+		void *runtime = dlopen(runtimes[i], RTLD_LAZY | RTLD_NOLOAD);
+		void *found = runtime ? dlsym(runtime, name) : NULL;
+		if (runtime)
+			dlclose(runtime);
+		if (found)
+			return found;
+	}
+	return NULL;
+}
+
 static void *runtime_function(const char *name)
 {
 	void *found = dlsym(RTLD_DEFAULT, name);
-	static const char *const runtimes[] = {"libstdc++.so.6", "libc++abi.so.1", "libc++.so.1"};
-
-	for (unsigned i = 0; !found && i < sizeof runtimes / sizeof *runtimes; i++) {
-		void *runtime = dlopen(runtimes[i], RTLD_LAZY | RTLD_NOLOAD);
-		if (runtime)
-			found = dlsym(runtime, name);
-	}
-	return found;
+	return found ? found : runtimes_own(name);
 }
 
-/* Runs the new_handler; false if there is none. */
-static bool handle(void)
+/* The program's new_handler; NULL if there is none. */
+static handler_function *new_handler(void)
 {
 	handler_function *(*get)(void) = runtime_function("_ZSt15get_new_handlerv");
-	handler_function *handler = get ? get() : NULL;
-
-	if (handler)
-		handler();
-	return handler;
+	return get ? get() : NULL;
 }
 
 static COLD void *new_slow(size_t alignment, size_t size)
@@ -44,8 +49,11 @@ static COLD void *new_slow(size_t alignment, size_t size)
 	void *object;
 
 	while (!(object = aligned_malloc(alignment, size))) {
-		if (handle())
+		handler_function *handler = new_handler();
+		if (handler) {
+			handler();
 			continue;
+		}
 		handler_function *throw = runtime_function("_ZSt17__throw_bad_allocv");
 		if (throw)
 			throw();
@@ -67,20 +75,42 @@ static inline void *new_aligned(size_t size, size_t alignment)
 	return likely(object) ? object : new_slow(alignment, size);
 }
 
+typedef void *nothrow_function(size_t size, const void *nothrow);
+typedef void *aligned_nothrow_function(size_t size, size_t alignment, const void *nothrow);
+
+static COLD void *nothrow_slow(const char *name, size_t size, const void *nothrow)
+{
+	nothrow_function *own = new_handler() ? runtimes_own(name) : NULL;
+	return own ? own(size, nothrow) : NULL;
+}
+
+static COLD void *aligned_nothrow_slow(const char *name, size_t size, size_t alignment, const void *nothrow)
+{
+	aligned_nothrow_function *own = new_handler() ? runtimes_own(name) : NULL;
+	return own ? own(size, alignment, nothrow) : NULL;
+}
+
 /* The nothrow forms' second or third argument is a reference to std::nothrow. */
 #define NEW(name) \
 	EXPORT void *name(size_t size); \
 	EXPORT void *name(size_t size) { return new_object(size); }
 #define NEW_NOTHROW(name) \
 	EXPORT void *name(size_t size, const void *nothrow); \
-	EXPORT void *name(size_t size, const void *nothrow) { (void)nothrow; return fast_malloc(size); }
+	EXPORT void *name(size_t size, const void *nothrow) \
+	{ \
+		void *object = fast_malloc(size); \
+		return likely(object) ? object : nothrow_slow(#name, size, nothrow); \
+	}
 #define NEW_ALIGNED(name) \
 	EXPORT void *name(size_t size, size_t alignment); \
 	EXPORT void *name(size_t size, size_t alignment) { return new_aligned(size, alignment); }
 #define NEW_ALIGNED_NOTHROW(name) \
 	EXPORT void *name(size_t size, size_t alignment, const void *nothrow); \
 	EXPORT void *name(size_t size, size_t alignment, const void *nothrow) \
-	{ (void)nothrow; return aligned_malloc(alignment, size); }
+	{ \
+		void *object = aligned_malloc(alignment, size); \
+		return likely(object) ? object : aligned_nothrow_slow(#name, size, alignment, nothrow); \
+	}
 #define DELETE(name) \
 	EXPORT void name(void *object); \
 	EXPORT void name(void *object) { fast_free("operator delete", object); }

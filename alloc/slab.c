@@ -18,7 +18,7 @@ static void map_slab(struct slab *slab, bool set)
 struct slab *slab_create(unsigned class, struct heap *heap)
 {
 	const struct class_info *info = &classes[class];
-	struct slab *slab = meta_alloc(slab_descriptor_size(info->words));
+	struct slab *slab = span_meta_alloc(slab_descriptor_size(info->words));
 	if (!slab)
 		return NULL;
 	struct span span = span_alloc(info->pages, PAGE_SIZE, false);

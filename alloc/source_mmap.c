@@ -4,6 +4,8 @@
 #include "region.h"
 #include "source.h"
 
+#define OWN_MOST ((size_t)64 << 10)
+
 struct run {
 	struct run *next;
 	uintptr_t start, end;
@@ -21,8 +23,20 @@ static bool init(void)
 	return true;
 }
 
-/* Lock held. Inserts [start, end) where it belongs, merging; false if there is no descriptor for it. */
-static bool insert(uintptr_t start, uintptr_t end)
+/* Lock held. A descriptor of a purged run; without memory for it, the run's own first pages serve for good. */
+static struct run *describe(uintptr_t *start, uintptr_t end)
+{
+	struct run *run = meta_alloc(sizeof *run);
+	if (likely(run))
+		return run;
+	size_t taken = end - *start < OWN_MOST ? end - *start : OWN_MOST;
+	meta_add((void *)*start, taken);
+	*start += taken;
+	return *start == end ? NULL : meta_alloc(sizeof *run);
+}
+
+/* Lock held. Inserts [start, end) where it belongs, merging. */
+static void insert(uintptr_t start, uintptr_t end)
 {
 	struct run **at = &source.runs;
 
@@ -37,18 +51,17 @@ static bool insert(uintptr_t start, uintptr_t end)
 			near->next = after->next;
 			meta_free(after, sizeof *after);
 		}
-		return true;
+		return;
 	}
 	if (near && near->start == end) {
 		near->start = start;
-		return true;
+		return;
 	}
-	struct run *run = meta_alloc(sizeof *run);
-	if (!run)
-		return false;
-	*run = (struct run){near, start, end};
-	*at = run;
-	return true;
+	struct run *run = describe(&start, end);
+	if (run) {
+		*run = (struct run){near, start, end};
+		*at = run;
+	}
 }
 
 /* Lock held. Takes [start, end) out of the run at *at, which contains it. */
@@ -58,8 +71,8 @@ static void cut(struct run **at, uintptr_t start, uintptr_t end)
 	uintptr_t tail = run->end;
 
 	run->end = start;
-	if (end < tail && !insert(end, tail))
-		return; /* the tail's address space is lost: there was no descriptor for it */
+	if (end < tail)
+		insert(end, tail);
 	if (run->start == run->end) {
 		*at = run->next;
 		meta_free(run, sizeof *run);

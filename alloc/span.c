@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "span.h"
+#include "meta.h"
 #include "option.h"
 #include "region.h"
 #include "source.h"
@@ -9,6 +10,8 @@
 #define BUDGET_LEAST ((size_t)2 << 20)
 #define BUDGET_LIVE_PART 32
 #define REGRET_GAIN 8
+#define META_SPAN_PAGES ((size_t)16)
+_Static_assert(META_SPAN_PAGES << PAGE_SHIFT >= META_SIZE_MAX, "a span holds any descriptor");
 #define RECOUNT_LEAST ((size_t)2 << 20) /* bytes freed between two questions to the source */
 
 /*
@@ -285,6 +288,18 @@ struct span span_alloc(size_t pages, size_t alignment, bool zero)
 	cache.live += bytes;
 	lock_drop(&cache.lock);
 	return span;
+}
+
+void *span_meta_alloc(size_t size)
+{
+	void *piece = meta_alloc(size);
+	if (likely(piece))
+		return piece;
+	struct span span = span_alloc(META_SPAN_PAGES, PAGE_SIZE, true);
+	if (!span.start)
+		return NULL;
+	meta_add(span.start, META_SPAN_PAGES << PAGE_SHIFT);
+	return meta_alloc(size);
 }
 
 static void drain_waiting(void);

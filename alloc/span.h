@@ -33,6 +33,12 @@ void span_free(struct span span, size_t pages);
 
 bool span_extend(struct span span, size_t pages, size_t new_pages);
 
+/*
+ * As meta_alloc, but where the system gives no more, pages of the region serve: at a limit, descriptors of one
+ * size are all that programs lack after they freed memory that had descriptors of another.
+ */
+void *span_meta_alloc(size_t size);
+
 /* Empties the cache and purges the source; true if that gave anything back. */
 bool span_trim(void);
 

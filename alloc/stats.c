@@ -116,5 +116,5 @@ void qslab_print_memory(int fd)
 __attribute__((destructor)) static void at_exit(void)
 {
 	if (options.stats)
-		qslab_print_memory(options.stats_fd);
+		qslab_print_memory(option_stats_fd());
 }

@@ -1,7 +1,9 @@
 /* qslab: run a program on qslab's malloc. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <link.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +19,7 @@ static const char usage_text[] =
 	"\n"
 	"The library is the one beside this program (../lib), or $QSLAB_LIBRARY.\n"
 	"Exit status: COMMAND's; 126 if it cannot be executed, 127 if there is none such,\n"
-	"1 for a missing library, 2 for wrong usage.\n";
+	"1 for a missing library, 2 for wrong usage. Static programs, and set-user-ID ones, ignore the library.\n";
 
 static int wrong_usage(const char *why, const char *what)
 {
@@ -29,6 +31,22 @@ static int wrong_usage(const char *why, const char *what)
 static bool resolve(const char *place, char path[PATH_MAX])
 {
 	return realpath(place, path) && !access(path, R_OK);
+}
+
+/* The loader would only warn, and run the command without it. */
+static bool is_shared_library(const char *path)
+{
+	ElfW(Ehdr) own, header;
+	int fd = open(path, O_RDONLY | O_CLOEXEC), self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	bool is = read(self, &own, sizeof own) == sizeof own && read(fd, &header, sizeof header) == sizeof header &&
+	          !memcmp(header.e_ident, own.e_ident, EI_DATA + 1) && header.e_machine == own.e_machine &&
+	          header.e_type == ET_DYN;
+
+	close(fd);
+	close(self);
+	if (!is)
+		fprintf(stderr, "qslab: %s: not a shared library of this machine\n", path);
+	return is;
 }
 
 /* The preload library's path; false, with a line, if there is none that can be read. */
@@ -81,6 +99,8 @@ static int run(int count, char **arguments)
 	char library[PATH_MAX];
 	if (!find_library(library))
 		return 1;
+	if (!is_shared_library(library))
+		return 1;
 	if (strpbrk(library, ": ")) {
 		fprintf(stderr, "qslab: %s: LD_PRELOAD cannot name a path with a space or a colon\n", library);
 		return 1;
@@ -93,8 +113,9 @@ static int run(int count, char **arguments)
 		return 1;
 	}
 	execvp(arguments[at], arguments + at);
-	fprintf(stderr, "qslab: %s: %s\n", arguments[at], strerror(errno));
-	return errno == ENOENT ? 127 : 126;
+	int why = errno;
+	fprintf(stderr, "qslab: %s: %s\n", arguments[at], strerror(why));
+	return why == ENOENT ? 127 : 126;
 }
 
 int main(int count, char **arguments)
@@ -103,9 +124,14 @@ int main(int count, char **arguments)
 		return wrong_usage("no subcommand given", "");
 	if (!strcmp(arguments[1], "run"))
 		return run(count - 2, arguments + 2);
-	if (!strcmp(arguments[1], "--help") || !strcmp(arguments[1], "help"))
-		return fputs(usage_text, stdout) < 0;
-	if (!strcmp(arguments[1], "--version"))
-		return puts("qslab " QSLAB_TOOL_VERSION) < 0;
-	return wrong_usage("unknown subcommand ", arguments[1]);
+	bool help = !strcmp(arguments[1], "--help") || !strcmp(arguments[1], "help");
+	if (!help && strcmp(arguments[1], "--version"))
+		return wrong_usage("unknown subcommand ", arguments[1]);
+	if (count > 2)
+		return wrong_usage("superfluous argument ", arguments[2]);
+	if (fputs(help ? usage_text : "qslab " QSLAB_TOOL_VERSION "\n", stdout) < 0 || fflush(stdout)) {
+		perror("qslab: stdout");
+		return 1;
+	}
+	return 0;
 }

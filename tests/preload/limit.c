@@ -1,0 +1,147 @@
+/* RLIMIT_AS and RLIMIT_DATA set late: NULL and ENOMEM, nothing harmed, what is freed can be had in any size. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MIB ((size_t)1 << 20)
+#define MOST MIB /* objects */
+#define LIMIT (96 * MIB)       /* beside what is in use at its start */
+#define CHECK(condition) \
+	do { \
+		if (!(condition)) { \
+			fprintf(stderr, "line %d: %s (errno %d)\n", __LINE__, #condition, errno); \
+			_exit(1); \
+		} \
+	} while (0)
+
+static const size_t sizes[] = {100, 3000, 40000, MIB, 700};
+static unsigned char *objects[MOST], *live[1000];
+
+static void *by_malloc(size_t size) { return malloc(size); }
+static void *by_calloc(size_t size) { return calloc(size / 4, 4); }
+static void *by_aligned_alloc(size_t size) { return aligned_alloc(64, size); }
+
+static void *by_realloc(size_t size)
+{
+	unsigned char *small = malloc(20), *object;
+	if (!small || (object = realloc(memset(small, 7, 20), size)))
+		return small ? object : NULL;
+	CHECK(errno == ENOMEM && small[0] == 7 && small[19] == 7);
+	free(small);
+	errno = ENOMEM;
+	return NULL;
+}
+
+static void *(*const ways[])(size_t) = {by_malloc, by_calloc, by_aligned_alloc, by_realloc};
+
+static unsigned char mark(size_t i) { return (unsigned char)(i % 251 + 1); }
+
+static void check_marks(unsigned char **all, size_t count, size_t step, size_t size)
+{
+	for (size_t i = 0; i < count; i += step)
+		for (size_t at = 0; at < size; at += size > 4096 ? 512 : 1)
+			CHECK(all[i][at] == mark(i));
+}
+
+/* Until NULL, or `most` bytes; the count of objects. */
+static size_t fill(void *(*way)(size_t), size_t size, size_t most)
+{
+	size_t count = 0;
+	for (; count < MOST && count * size < most; count++) {
+		errno = 0;
+		if (!(objects[count] = way(size)))
+			break;
+		memset(objects[count], mark(count), size);
+	}
+	CHECK(count * size >= most || errno == ENOMEM);
+	return count;
+}
+
+static void give_back(size_t count, size_t from, size_t step)
+{
+	for (size_t i = from; i < count; i += step)
+		free(objects[i]);
+}
+
+/* The limit's current use, in bytes. */
+static size_t in_use(int resource)
+{
+	size_t all, data;
+	FILE *file = fopen("/proc/self/statm", "r");
+	CHECK(file && fscanf(file, "%zu %*u %*u %*u %*u %zu", &all, &data) == 2);
+	fclose(file);
+	return (resource == RLIMIT_AS ? all : data) * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void under_rlimit(int resource)
+{
+	struct rlimit old;
+	getrlimit(resource, &old);
+	setrlimit(resource, &(struct rlimit){in_use(resource) + LIMIT, old.rlim_max});
+	if (mmap(NULL, 2 * LIMIT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
+		_exit(77);
+	for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
+		for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+			size_t count = fill(ways[w], sizes[s], SIZE_MAX), half = count / 2;
+			CHECK(count * sizes[s] > LIMIT / 3 * 2);
+			check_marks(objects, count, 1, sizes[s]);
+			give_back(count, 1, 2);
+			for (size_t i = 1; i < half; i += 2) { /* half of that half */
+				CHECK(objects[i] = ways[w](sizes[s]));
+				memset(objects[i], mark(i), sizes[s]);
+			}
+			check_marks(objects, half, 1, sizes[s]);
+			check_marks(objects, count, 2, sizes[s]);
+			give_back(half, 1, 2);
+			give_back(count, 0, 2);
+		}
+	}
+	setrlimit(resource, &old);
+	CHECK(malloc(3 * LIMIT));
+}
+
+/* For programs/cgroup.sh: where the limit means death, a program that lives within it must get through. */
+static int within_limit(void)
+{
+	for (int round = 0; round < 10; round++) {
+		for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+			size_t count = fill(by_malloc, sizes[s], LIMIT);
+			CHECK(count * sizes[s] >= LIMIT);
+			check_marks(objects, count, 1, sizes[s]);
+			give_back(count, 0, 1);
+		}
+	}
+	return 0;
+}
+
+int main(int count, char **arguments)
+{
+	int status, failures = 0, skipped = 0;
+	if (count > 1 && !strcmp(arguments[1], "within"))
+		return within_limit();
+	for (size_t i = 0; i < 1000; i++)
+		live[i] = memset(malloc(2000), mark(i), 2000);
+	for (int i = 0; i < 2; i++) {
+		pid_t child = fork();
+		if (child == 0) {
+			under_rlimit(i ? RLIMIT_DATA : RLIMIT_AS);
+			check_marks(live, 1000, 1, 2000);
+			_exit(0);
+		}
+		waitpid(child, &status, 0);
+		bool skip = status == 77 << 8;
+		printf("%s: status %#x%s\n", i ? "RLIMIT_DATA" : "RLIMIT_AS", status,
+		       skip ? ": skipped, the system does not enforce it" : "");
+		skipped += skip;
+		failures += status && !skip;
+	}
+	return failures ? 1 : skipped == 2 ? 77 : 0;
+}

@@ -1,0 +1,100 @@
+# The qslab command: every wrong use is one clear line on stderr and the status that --help states.
+. "$(dirname "$0")/../programs/common.bash"
+tool=$(readlink -f "$1/bin/qslab")
+unset QSLAB_LIBRARY LD_PRELOAD
+cd "$work" || exit 1
+
+# wants STATUS TEXT ARGUMENT...: runs the tool; stderr must be one line of ours that contains TEXT.
+wants() {
+	local status=$1 text=$2 got
+	shift 2
+	timeout 60 "$tool" "$@" >out 2>err </dev/null
+	got=$?
+	[ $got -eq "$status" ] || fail "qslab $*: status $got instead of $status"
+	[ "$(wc -l <err)" -eq 1 ] && grep -q '^qslab: ' err || fail "qslab $*: not one line of ours: $(cat err)"
+	grep -qF -- "$text" err || fail "qslab $*: no '$text' in: $(cat err)"
+	[ ! -s out ] || fail "qslab $*: stdout: $(cat out)"
+}
+# passes STATUS ARGUMENT...: runs it under `qslab run`; only the command's own words may appear.
+passes() {
+	local status=$1 got
+	shift
+	timeout 60 "$tool" run -- "$@" >out 2>err
+	got=$?
+	[ $got -eq "$status" ] && [ ! -s err ] || fail "$*: status $got instead of $status, stderr: $(cat err)"
+}
+
+wants 2 "no subcommand"
+wants 2 "subcommand nonsense" nonsense
+wants 2 "subcommand --nonsense" --nonsense
+wants 2 "argument extra" --version extra
+wants 2 "no command given" run
+wants 2 "no command given" run --
+wants 2 "no command given" run --stats --
+wants 2 "option --nonsense" run --nonsense -- true
+wants 2 "option -s" run -s true
+wants 127 "no-such-command" run -- no-such-command
+wants 127 "/no/such/command" run -- /no/such/command
+wants 126 "$work" run -- "$work"
+printf '#!/bin/sh\n' >not-executable
+wants 126 "not-executable: Permission denied" run -- ./not-executable
+
+export QSLAB_LIBRARY=/nonexistent
+wants 1 "QSLAB_LIBRARY=/nonexistent: No such file" run -- true
+export QSLAB_LIBRARY=$work
+wants 1 "not a shared library" run -- true
+for content in '' text $'\x7fELF'; do
+	printf %s "$content" >"$work/not-a-library"
+	export QSLAB_LIBRARY=$work/not-a-library
+	wants 1 "not a shared library" run -- true
+done
+mkdir "with space" && cp "$library" "with space/lib.so"
+export QSLAB_LIBRARY="with space/lib.so"
+wants 1 "space or a colon" run -- true
+cp "$library" here.so
+export QSLAB_LIBRARY=here.so # a relative name must outlive a chdir
+passes 0 sh -c 'cd / && grep -q "/here.so" /proc/self/maps'
+unset QSLAB_LIBRARY
+mkdir -p alone/bin && cp "$tool" alone/bin/
+(tool=$work/alone/bin/qslab && wants 1 "set QSLAB_LIBRARY" run -- true) || exit 1
+
+passes 0 true
+passes 3 sh -c 'exit 3'
+passes 255 sh -c 'exit 255'
+passes 137 sh -c 'kill -KILL $$'
+passes 134 sh -c 'ulimit -c 0; kill -ABRT $$'
+passes 0 printf '%s.' --stats -- 'two words' ''
+[ "$(cat out)" = "--stats.--.two words.." ] || fail "arguments: $(cat out)"
+passes 0 grep libqslab-malloc.so /proc/self/maps
+[ "$(printf words | "$tool" run -- cat)" = words ] || fail "stdin"
+
+libm=$(ldd "$library" | sed -n 's/.*=> \(.*libm\.so[^ ]*\).*/\1/p')
+export LD_PRELOAD=$libm
+passes 0 sh -c 'echo "$LD_PRELOAD"; grep -q libm.so /proc/self/maps && grep -q libqslab-malloc /proc/self/maps'
+[ "$(cat out)" = "$library:$libm" ] || fail "LD_PRELOAD was $libm and became $(cat out)"
+unset LD_PRELOAD
+
+# the table: once, on what was stderr at the start, and nowhere else
+table() { [ "$(grep -c '^qslab: memory of process' "$1")" -eq 1 ] && grep -q 'live objects' "$1"; }
+for command in ':' 'exec 2>&-' 'exec 2>other' 'exec 2>/dev/null'; do
+	"$tool" run --stats -- bash -c "$command; exit 9" >out 2>err
+	[ $? -eq 9 ] && table err && [ ! -s out ] || fail "--stats -- $command: $(cat err)"
+done
+# descriptors that the program took for itself, whatever their numbers
+cat >taker.pl <<'PERL'
+use POSIX ();
+POSIX::close($_) for 2 .. 5000;
+open my $first, '>', 'taken' or exit 8;
+POSIX::dup2(fileno $first, $_) for 2 .. 1023;
+exit 7;
+PERL
+if command -v perl >/dev/null; then
+	"$tool" run --stats -- perl taker.pl 2>err
+	[ $? -eq 7 ] || fail "taker.pl: status"
+	[ ! -s taken ] || fail "the table went into the program's own file: $(head -1 taken)"
+fi
+
+"$tool" --version >out && grep -q '^qslab [0-9]' out || fail "--version"
+"$tool" --help >out && grep -q '^usage: ' out || fail "--help"
+"$tool" --help >/dev/full 2>/dev/null && fail "--help to a full device succeeds"
+finish
