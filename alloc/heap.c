@@ -13,8 +13,12 @@
 #define TICK_EVERY 64          /* slow calls */
 #define ORPHANS_TRIED 8
 #define COMBINE_BACK 4
+#define LARGE_CAPACITY 32
 
 static void *empty_slots[1];
+
+void (*_Atomic heap_donor)(struct heap *heap, unsigned class);
+atomic_size_t heap_stock;
 
 struct heap heap_none = {
 	.magazines = {[0 ... CLASS_LIMIT - 1] = {.top = empty_slots, .limit = empty_slots}},
@@ -304,24 +308,68 @@ void heap_flush_all(struct heap *heap)
 
 /* ---- magazines ------------------------------------------------------------------------------------ */
 
-static size_t slots_size(unsigned class)
+unsigned heap_array_capacity(unsigned class)
 {
-	return (classes[class].capacity + 1u) * sizeof(void *);
+	return class == CLASS_LARGE ? LARGE_CAPACITY : classes[class].capacity;
+}
+
+static size_t array_size(unsigned class)
+{
+	return sizeof(struct array) + (heap_array_capacity(class) + 1u) * sizeof(void *);
+}
+
+struct array *heap_array_new(unsigned class)
+{
+	struct array *array = span_meta_alloc(array_size(class));
+	if (array)
+		array->slots[0] = NULL;
+	return array;
+}
+
+void heap_array_free(struct array *array, unsigned class)
+{
+	meta_free(array, array_size(class));
+}
+
+static struct array *array_of(void **slots)
+{
+	return slots ? (struct array *)((char *)slots - offsetof(struct array, slots)) : NULL;
 }
 
 static bool magazine_ready(struct magazine *magazine, unsigned class)
 {
 	if (likely(magazine->slots))
 		return true;
-	void **slots = span_meta_alloc(slots_size(class));
-	if (!slots)
+	struct array *array = heap_array_new(class);
+	if (!array)
 		return false;
-	slots[0] = NULL;
 	unsigned limit = classes[class].capacity < FIRST_LIMIT ? classes[class].capacity : FIRST_LIMIT;
-	magazine->slots = slots;
-	magazine->limit = slots + limit;
-	store_relaxed(&magazine->top, slots);
+	store_relaxed(&magazine->slots, array->slots);
+	magazine->limit = array->slots + limit;
+	store_relaxed(&magazine->top, array->slots);
 	return true;
+}
+
+struct array *heap_exchange(struct heap *heap, unsigned class, struct array *full)
+{
+	struct magazine *magazine = &heap->magazines[class];
+	struct array *old = array_of(magazine->slots);
+	unsigned count = full->count - full->first;
+	size_t limit = old ? (size_t)(magazine->limit - magazine->slots) : 0;
+
+	assert(!old || load_relaxed(&magazine->top) == magazine->slots);
+	if (full->first)
+		memmove(full->slots + 1, full->slots + 1 + full->first, count * sizeof(void *));
+	store_relaxed(&magazine->slots, full->slots);
+	magazine->limit = full->slots + (limit > count ? limit : count);
+	atomic_store_explicit(&magazine->top, full->slots + count, release);
+	return old;
+}
+
+void heap_return(struct heap *heap, void **objects, unsigned count)
+{
+	if (count)
+		flush(heap, objects, count);
 }
 
 static void magazine_grow(struct magazine *magazine, unsigned most)
@@ -452,6 +500,15 @@ void *heap_refill(struct heap *heap, unsigned class)
 	void *object = NULL;
 
 	pace(heap);
+	void (*donor)(struct heap *, unsigned) = load_relaxed(&heap_donor);
+	if (donor) {
+		donor(heap, class);
+		void **top = load_relaxed(&magazine->top);
+		if (*top) {
+			store_relaxed(&magazine->top, top - 1);
+			return *top;
+		}
+	}
 	if (unlikely(!magazine_ready(magazine, class))) {
 		supply(heap, class, &object, 1);
 	} else {

@@ -32,6 +32,28 @@ bool heap_has_free(struct heap *heap, unsigned class, const void *object);
 void *heap_late_alloc(unsigned class);
 void heap_late_free(void *object);
 
+/* ---- for those who hold free objects of their own (reclaim/) ----------------------------------------- */
+
+/* An array for a class's objects; CLASS_LARGE has one too. NULL without memory. Any thread. */
+struct array *heap_array_new(unsigned class);
+void heap_array_free(struct array *array, unsigned class);
+unsigned heap_array_capacity(unsigned class);
+
+/*
+ * The class's magazine, which is empty, becomes the array, all of whose objects are free; returns the array it had,
+ * or NULL. This is how a batch becomes the next allocations with no work per object: SLUB's sheaves do the same.
+ */
+struct array *heap_exchange(struct heap *heap, unsigned class, struct array *full);
+
+/* Free objects of one class, of any heaps, back to their slabs. At most MAGAZINE_MAX. */
+void heap_return(struct heap *heap, void **objects, unsigned count);
+
+/* Bytes of free objects that such holders keep: counted as magazines by statistics. */
+extern atomic_size_t heap_stock;
+
+/* Called, if set, when a magazine is empty, before objects are taken from slabs; may call heap_exchange. */
+extern void (*_Atomic heap_donor)(struct heap *heap, unsigned class);
+
 /* All objects of all magazines back to their slabs. */
 void heap_flush_all(struct heap *heap);
 

@@ -138,6 +138,18 @@ static inline void *slab_first_object(const struct slab *slab, unsigned word, ui
 }
 
 /*
+ * Room for a class's capacity of object pointers, from slots[1]; slots[0] is NULL. A magazine's array, or
+ * anyone's who trades full ones for it (heap_exchange): the fields before slots are the holder's own.
+ */
+struct array {
+	struct array *next;
+	uint64_t cookie;
+	size_t bytes;
+	uint32_t first, count; /* objects are slots[first + 1 .. count] */
+	void *slots[];
+};
+
+/*
  * A stack of free objects of one class. slots[0] is NULL, so that an empty stack shows itself by its top;
  * *limit is the last slot that may be filled. The heap's thread only; others read top for statistics.
  */
@@ -145,7 +157,7 @@ struct magazine {
 	void **_Atomic top;
 	void **limit;
 	uint64_t divisor;   /* the class's: it lies where free looks anyway */
-	void **slots;       /* NULL until first used; capacity + 1 of them */
+	void **_Atomic slots; /* of an array; NULL until first used; statistics read it too */
 };
 
 struct bin {

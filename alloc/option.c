@@ -9,7 +9,28 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-struct options options = {.stats = false, .retain = (size_t)64 << 20};
+struct options options = {
+	.retain = (size_t)64 << 20,
+	.rcu_soft = (size_t)32 << 20,
+	.rcu_hard = (size_t)1 << 30,
+	.rcu_stall = 10,
+};
+
+enum kind { FLAG, BYTES, FOREIGN };
+
+static const struct option {
+	const char *name;
+	enum kind kind;
+	void *value;
+} known[] = {
+	{"QSLAB_STATS", FLAG, &options.stats},
+	{"QSLAB_RETAIN", BYTES, &options.retain},
+	{"QSLAB_RCU_SOFT", BYTES, &options.rcu_soft},
+	{"QSLAB_RCU_HARD", BYTES, &options.rcu_hard},
+	{"QSLAB_RCU_STALL", BYTES, &options.rcu_stall},
+	{"QSLAB_LIBRARY", FOREIGN, NULL}, /* the tool's */
+	{"QSLAB_SOAK", FOREIGN, NULL},    /* the tests' */
+};
 
 /* Many programs close stderr at exit, before us. Some close every descriptor, and use its number for their own. */
 static int error_copy = -1;
@@ -42,21 +63,27 @@ static void complain(const char *text, const char *why)
 	report_line("qslab: environment %.*s: %s", shown < 160 ? (int)shown : 160, text, why);
 }
 
+static const struct option *find(const char *text, size_t length)
+{
+	for (unsigned i = 0; i < sizeof known / sizeof *known; i++)
+		if (strlen(known[i].name) == length && !strncmp(known[i].name, text, length))
+			return &known[i];
+	return NULL;
+}
+
 void option_init(void)
 {
 	for (char **variable = environ; variable && *variable; variable++) {
 		const char *text = *variable;
 		const char *value = strchr(text, '=');
-		if (strncmp(text, "QSLAB_", 6) || !value++)
+		if (strncmp(text, "QSLAB_", 6) || !value)
 			continue;
-		bool good = true;
-		if (!strncmp(text, "QSLAB_STATS=", 12))
-			good = parse_flag(value, &options.stats);
-		else if (!strncmp(text, "QSLAB_RETAIN=", 13))
-			good = parse_bytes(value, &options.retain);
-		else if (strncmp(text, "QSLAB_LIBRARY=", 14) && strncmp(text, "QSLAB_SOAK=", 11))
-			complain(text, "unknown option, ignored"); /* those two are the tool's and the tests' */
-		if (!good)
+		const struct option *option = find(text, (size_t)(value - text));
+		value++;
+		if (!option)
+			complain(text, "unknown option, ignored");
+		else if ((option->kind == FLAG && !parse_flag(value, option->value)) ||
+		         (option->kind == BYTES && !parse_bytes(value, option->value)))
 			complain(text, "bad value, ignored");
 	}
 	if (options.stats && !fstat(STDERR_FILENO, &error_file))

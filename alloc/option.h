@@ -5,8 +5,11 @@
 #include "base.h"
 
 struct options {
-	bool stats;    /* QSLAB_STATS=1: the memory table at exit, on what is stderr at start */
-	size_t retain; /* QSLAB_RETAIN=BYTES[KMG]: most freed memory kept resident on regret (span.h) */
+	bool stats;       /* QSLAB_STATS=1: the memory table at exit, on what is stderr at start */
+	size_t retain;    /* QSLAB_RETAIN=BYTES[KMG]: most freed memory kept resident on regret (span.h) */
+	size_t rcu_soft;  /* QSLAB_RCU_SOFT=BYTES[KMG]: more waiting than this hurries grace periods */
+	size_t rcu_hard;  /* QSLAB_RCU_HARD=BYTES[KMG]: more than this makes _mightsleep wait */
+	size_t rcu_stall; /* QSLAB_RCU_STALL=SECONDS: a longer grace period is reported; 0: never */
 };
 
 /* Defaults until option_init has run; const after. */

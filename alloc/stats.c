@@ -35,8 +35,10 @@ static void count_heap(struct heap *heap, struct qslab_memory *memory)
 		for (struct slab *slab = heap->bins[c].full; slab; slab = slab->next)
 			count_slab(slab, memory);
 		struct magazine *magazine = &heap->magazines[c];
-		if (magazine->slots)
-			held += (size_t)(load_relaxed(&magazine->top) - magazine->slots) * classes[c].size;
+		void **slots = load_relaxed(&magazine->slots);
+		size_t count = slots ? (size_t)(load_relaxed(&magazine->top) - slots) : 0;
+		if (count <= classes[c].capacity) /* else its thread is exchanging the array */
+			held += count * classes[c].size;
 	}
 	lock_drop(&heap->lock);
 	memory->magazines += held;
@@ -48,6 +50,7 @@ void qslab_memory(struct qslab_memory *memory)
 	memset(memory, 0, sizeof *memory);
 	for (struct heap *heap = heap_first(); heap; heap = heap->all_next)
 		count_heap(heap, memory);
+	memory->magazines += load_relaxed(&heap_stock);
 	memory->live -= memory->live > memory->magazines ? memory->magazines : memory->live;
 	memory->live_large = large_bytes();
 	memory->live += memory->live_large;

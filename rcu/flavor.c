@@ -1,0 +1,91 @@
+#define _GNU_SOURCE
+#include "flavor.h"
+
+#include <dlfcn.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <urcu/flavor.h>
+
+/* Bound when the program, or a library it starts with, links liburcu-qsbr; else NULL. */
+extern const struct rcu_flavor_struct urcu_qsbr_flavor __attribute__((weak));
+
+static const struct rcu_flavor_struct *_Atomic chosen;
+static const struct rcu_flavor_struct *_Atomic qsbr; /* urcu-qsbr, once found */
+static atomic_bool told;
+
+static const struct rcu_flavor_struct *find_qsbr(void)
+{
+	const struct rcu_flavor_struct *found = &urcu_qsbr_flavor;
+
+	if (!found)
+		found = dlsym(RTLD_DEFAULT, "urcu_qsbr_flavor");
+	if (!found) {
+		void *library = dlopen("liburcu-qsbr.so.8", RTLD_NOW | RTLD_GLOBAL);
+		found = library ? dlsym(library, "urcu_qsbr_flavor") : NULL;
+	}
+	if (found)
+		atomic_store_explicit(&qsbr, found, memory_order_release);
+	return found;
+}
+
+bool flavor_set(const struct rcu_flavor_struct *flavor)
+{
+	const struct rcu_flavor_struct *none = NULL;
+
+	find_qsbr();
+	return atomic_compare_exchange_strong(&chosen, &none, flavor) || none == flavor;
+}
+
+const struct rcu_flavor_struct *flavor_get(void)
+{
+	const struct rcu_flavor_struct *flavor = atomic_load_explicit(&chosen, memory_order_acquire);
+
+	if (__builtin_expect(!!flavor, 1))
+		return flavor;
+	flavor = find_qsbr();
+	if (flavor) {
+		const struct rcu_flavor_struct *none = NULL;
+		atomic_compare_exchange_strong(&chosen, &none, flavor);
+		return atomic_load(&chosen);
+	}
+	if (!atomic_exchange(&told, true)) {
+		static const char line[] = "qslab: liburcu-qsbr.so.8 cannot be loaded: what is freed by RCU stays allocated\n";
+		if (write(STDERR_FILENO, line, sizeof line - 1) < 0) {
+			/* nowhere left to say it */
+		}
+	}
+	return NULL;
+}
+
+bool flavor_is_qsbr(void)
+{
+	const struct rcu_flavor_struct *flavor = flavor_get();
+	return flavor && flavor == atomic_load_explicit(&qsbr, memory_order_acquire);
+}
+
+bool flavor_wait_begin(const char *call)
+{
+	const struct rcu_flavor_struct *flavor = flavor_get();
+
+	if (!flavor || !flavor->read_ongoing())
+		return false;
+	if (!flavor_is_qsbr()) {
+		char line[160];
+		int length = snprintf(line, sizeof line, "qslab: %s: called inside a read-side section, which it would wait for\n",
+		                      call);
+		if (write(STDERR_FILENO, line, (size_t)length) >= 0)
+			abort();
+		abort();
+	}
+	flavor->thread_offline();
+	return true;
+}
+
+void flavor_wait_end(bool was_online)
+{
+	if (was_online)
+		flavor_get()->thread_online();
+}

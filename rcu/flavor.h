@@ -1,0 +1,21 @@
+/* Which liburcu flavour readers use; set once, before the first grace period. */
+#ifndef QSLAB_RCU_FLAVOR_H
+#define QSLAB_RCU_FLAVOR_H
+
+#include <stdbool.h>
+
+struct rcu_flavor_struct;
+
+/* False if another is in use already. Any thread. */
+bool flavor_set(const struct rcu_flavor_struct *flavor);
+
+/* The one set, else urcu-qsbr: the program's own copy, or loaded now. NULL, with a line on stderr, if none is to be had. */
+const struct rcu_flavor_struct *flavor_get(void);
+
+bool flavor_is_qsbr(void);
+
+/* Around a wait of the calling thread: no reader while it waits; aborts in a read-side section of other flavours. */
+bool flavor_wait_begin(const char *call);
+void flavor_wait_end(bool was_online);
+
+#endif

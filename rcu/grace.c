@@ -1,0 +1,143 @@
+#define _GNU_SOURCE
+#include "grace.h"
+#include "flavor.h"
+#include "readers.h"
+#include "sleep.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <urcu/flavor.h>
+
+#define NAP_NS 1000000 /* lets demand gather; none when it is urgent */
+#define WORKER_STACK ((size_t)256 << 10)
+
+struct grace grace;
+void (*_Atomic grace_ended)(void);
+
+enum { IDLE, STARTING, RUNNING };
+static atomic_int worker = IDLE;
+static pthread_mutex_t running = PTHREAD_MUTEX_INITIALIZER; /* one grace period at a time */
+
+/* One grace period, by the worker, or by a waiter when there is none. */
+static void run_one(const struct rcu_flavor_struct *flavor)
+{
+	pthread_mutex_lock(&running);
+	uint64_t number = atomic_load_explicit(&grace.completed, memory_order_relaxed) + 1;
+	atomic_store_explicit(&grace.began, sleep_clock(), memory_order_relaxed);
+	atomic_store_explicit(&grace.started, number, memory_order_seq_cst);
+	atomic_thread_fence(memory_order_seq_cst); /* pairs with grace_cookie */
+	if (!readers_synchronize())
+		flavor->update_synchronize_rcu();
+	atomic_store_explicit(&grace.completed, number, memory_order_release); /* pairs with grace_over */
+	pthread_mutex_unlock(&running);
+
+	atomic_fetch_add_explicit(&grace.turn, 1, memory_order_seq_cst); /* before waiters is read: grace_wait */
+	if (atomic_load_explicit(&grace.waiters, memory_order_seq_cst))
+		sleep_wake_all(&grace.turn);
+	void (*ended)(void) = atomic_load_explicit(&grace_ended, memory_order_acquire);
+	if (ended)
+		ended();
+}
+
+static bool behind(void)
+{
+	return atomic_load_explicit(&grace.completed, memory_order_relaxed) <
+	       atomic_load_explicit(&grace.wanted, memory_order_seq_cst);
+}
+
+static void *work(void *nothing)
+{
+	const struct rcu_flavor_struct *flavor = flavor_get();
+
+	pthread_setname_np(pthread_self(), "qslab-grace");
+	for (;;) {
+		while (!behind()) {
+			/* Dekker with grace_demand: asleep stored before wanted is read */
+			atomic_store_explicit(&grace.asleep, 1, memory_order_seq_cst);
+			if (!behind())
+				sleep_on(&grace.asleep, 1, -1);
+			atomic_store_explicit(&grace.asleep, 0, memory_order_relaxed);
+		}
+		if (!atomic_load_explicit(&grace.urgent, memory_order_acquire))
+			sleep_on(&grace.urgent, 0, NAP_NS);
+		atomic_store_explicit(&grace.urgent, 0, memory_order_relaxed);
+		run_one(flavor);
+	}
+	return nothing;
+}
+
+static bool start_worker(void)
+{
+	int idle = IDLE;
+	pthread_attr_t attributes;
+	sigset_t all, old;
+	pthread_t thread;
+
+	if (!flavor_get() || !atomic_compare_exchange_strong(&worker, &idle, STARTING))
+		return false;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old); /* the program's handlers run in its own threads */
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, WORKER_STACK);
+	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	bool done = !pthread_create(&thread, &attributes, work, NULL);
+	pthread_attr_destroy(&attributes);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	atomic_store(&worker, done ? RUNNING : IDLE);
+	return done;
+}
+
+void grace_demand(uint64_t cookie, bool urgent)
+{
+	uint64_t wanted = atomic_load_explicit(&grace.wanted, memory_order_relaxed);
+
+	while (wanted < cookie &&
+	       !atomic_compare_exchange_weak_explicit(&grace.wanted, &wanted, cookie, memory_order_seq_cst,
+	                                              memory_order_relaxed))
+		continue;
+	if (urgent && !atomic_load_explicit(&grace.urgent, memory_order_relaxed)) {
+		atomic_store_explicit(&grace.urgent, 1, memory_order_release);
+		sleep_wake_all(&grace.urgent);
+	}
+	if (__builtin_expect(atomic_load_explicit(&worker, memory_order_relaxed) == IDLE, 0)) {
+		int saved = errno;
+		start_worker();
+		errno = saved;
+	}
+	if (atomic_load_explicit(&grace.asleep, memory_order_seq_cst) && /* Dekker with work */
+	    atomic_exchange_explicit(&grace.asleep, 0, memory_order_seq_cst))
+		sleep_wake_all(&grace.asleep);
+}
+
+void grace_wait(uint64_t cookie, const char *call)
+{
+	if (grace_over(cookie))
+		return;
+	int saved = errno;
+	bool online = flavor_wait_begin(call);
+
+	grace_demand(cookie, true);
+	atomic_fetch_add_explicit(&grace.waiters, 1, memory_order_seq_cst);
+	while (!grace_over(cookie)) {
+		unsigned turn = atomic_load_explicit(&grace.turn, memory_order_seq_cst);
+		const struct rcu_flavor_struct *flavor;
+		if (grace_over(cookie))
+			break;
+		if (atomic_load(&worker) == IDLE && (flavor = flavor_get()))
+			run_one(flavor);
+		else
+			sleep_on(&grace.turn, turn, 100000000); /* a worker may fail to start */
+	}
+	atomic_fetch_sub_explicit(&grace.waiters, 1, memory_order_relaxed);
+	flavor_wait_end(online);
+	errno = saved;
+}
+
+void grace_after_fork(void)
+{
+	atomic_store(&worker, IDLE);
+	atomic_store(&grace.asleep, 0);
+	atomic_store(&grace.waiters, 0);
+	pthread_mutex_init(&running, NULL);
+	readers_after_fork();
+}

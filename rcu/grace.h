@@ -1,0 +1,60 @@
+/*
+ * Grace periods by number (rcu/README.md). Any thread, unless a call says otherwise.
+ *
+ *     started, completed   the worker; completed <= started <= completed + 1
+ *     wanted               anyone, upwards only; the worker runs while completed < wanted
+ */
+#ifndef QSLAB_RCU_GRACE_H
+#define QSLAB_RCU_GRACE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct grace {
+	_Alignas(64) _Atomic uint64_t started;
+	_Atomic uint64_t completed;
+	atomic_llong began;          /* sleep_clock() at the latest start */
+	_Alignas(64) _Atomic uint64_t wanted;
+	atomic_uint urgent;          /* 1: no nap before the next one */
+	atomic_uint asleep;          /* 1: the worker sleeps, or is about to */
+	atomic_uint waiters;         /* threads in grace_wait */
+	atomic_uint turn;            /* changes with every completion: what waiters sleep on */
+};
+
+extern struct grace grace;
+
+/* A full fence, then the number of a grace period that has not begun. */
+static inline uint64_t grace_cookie(void)
+{
+	atomic_thread_fence(memory_order_seq_cst); /* pairs with the worker's in run_one */
+	uint64_t started = atomic_load_explicit(&grace.started, memory_order_relaxed);
+#ifdef QSLAB_BREAK_COOKIE /* the torture test must notice */
+	return started;
+#else
+	return started + 1;
+#endif
+}
+
+static inline bool grace_over(uint64_t cookie)
+{
+	return atomic_load_explicit(&grace.completed, memory_order_acquire) >= cookie; /* pairs with run_one */
+}
+
+/*
+ * Asks for the grace period; returns at once. Urgent: it starts without a nap. The first call starts the worker, so
+ * no lock may be held that malloc takes. Nothing is lost if no thread can be started: a later call tries again, and
+ * grace_wait does the work itself.
+ */
+void grace_demand(uint64_t cookie, bool urgent);
+
+/* Waits; the caller is no reader meanwhile (flavor_wait_begin). `call` names it in an error message. */
+void grace_wait(uint64_t cookie, const char *call);
+
+/* Called by the worker after each grace period; set once, before the first. */
+extern void (*_Atomic grace_ended)(void);
+
+/* fork: the child has no worker; a grace period that ran then runs anew under the same number. */
+void grace_after_fork(void);
+
+#endif

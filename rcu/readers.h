@@ -1,0 +1,31 @@
+/*
+ * The registered readers, as far as their register calls are seen (interpose.c), and grace periods in a forked
+ * child, where liburcu's own registry and locks cannot be trusted (rcu/README.md).
+ */
+#ifndef QSLAB_RCU_READERS_H
+#define QSLAB_RCU_READERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* What interpose.c saw: the calling thread registers with QSBR, or unregisters. True: liburcu is to do it too. */
+bool readers_register(void);
+bool readers_unregister(void);
+
+/* In a child whose readers are ours: waits for each to pass a quiescent state, and returns true. Else false. */
+bool readers_synchronize(void);
+
+/* True in such a child. */
+bool readers_are_ours(void);
+
+struct reader_info {
+	int tid;
+	char name[16];
+};
+
+/* QSBR readers seen that have not been quiescent since the grace period in flight began; how many, `room` at most. */
+size_t readers_holdouts(struct reader_info *list, size_t room);
+
+void readers_after_fork(void);
+
+#endif

@@ -1,0 +1,39 @@
+/* Sleeping on a word of memory: Linux's futex. Every call keeps errno and is async-signal-safe. */
+#ifndef QSLAB_RCU_SLEEP_H
+#define QSLAB_RCU_SLEEP_H
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Sleeps while *word == value, at most `nanoseconds` if that is not negative; may wake early for no reason. */
+static inline void sleep_on(atomic_uint *word, unsigned value, int64_t nanoseconds)
+{
+	int saved = errno;
+	struct timespec limit = {nanoseconds / 1000000000, nanoseconds % 1000000000};
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, nanoseconds < 0 ? NULL : &limit, NULL, 0);
+	errno = saved;
+}
+
+static inline void sleep_wake_all(atomic_uint *word)
+{
+	int saved = errno;
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+	errno = saved;
+}
+
+/* Nanoseconds of a clock that does not jump. */
+static inline int64_t sleep_clock(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+#endif

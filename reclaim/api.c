@@ -1,0 +1,217 @@
+/* The public calls of include/qslab/rcu.h. */
+#define _GNU_SOURCE
+#include "alloc/fast.h"
+#include "alloc/large.h"
+#include "alloc/misuse.h"
+#include "alloc/object.h"
+#include "barrier.h"
+#include "chain.h"
+#include "deferrer.h"
+#include "pressure.h"
+#include "rcu/flavor.h"
+#include "rcu/grace.h"
+#include "reclaimer.h"
+
+#include <errno.h>
+#include <qslab/rcu.h>
+
+/* Appends with no lock; false if the slow path must. */
+static inline bool append_fast(void *object)
+{
+	if (unlikely(!region_has(object)))
+		return false;
+	uint64_t entry = entry_of(object);
+	struct pending *pending = &thread_deferrer->pending[entry_class(entry)];
+	if (unlikely(!is_start(entry, object, pending->divisor)))
+		return false;
+	void **top = load_relaxed(&pending->top);
+	if (unlikely(top >= load_relaxed(&pending->limit)))
+		return false;
+	__atomic_store_n(top + 1, object, __ATOMIC_RELAXED);
+	atomic_store_explicit(&pending->top, top + 1, release); /* pairs with pending_count */
+	return true;
+}
+
+/* The class of an object whose start this is, or a report. */
+static unsigned class_at(const char *call, const void *start)
+{
+	uint64_t entry = region_has(start) ? entry_of(start) : 0;
+	struct large *large;
+
+	if (is_start(entry, start, classes[entry_class(entry)].divisor))
+		return entry_class(entry);
+	large = large_find(start);
+	if (!large || large->span.start != start)
+		misuse_pointer(call, start);
+	return CLASS_LARGE;
+}
+
+static SLOW bool append_slow(const char *call, void *object)
+{
+	return deferrer_append(class_at(call, object), object);
+}
+
+static void push(struct rcu_ptr *first, struct rcu_ptr *last)
+{
+	if (chain_push(first, last))
+		reclaimer_wake();
+}
+
+void qslab_free_rcu_link(void *object, struct rcu_ptr *link)
+{
+	if (likely(append_fast(object)) || !object)
+		return;
+	if (!append_slow("qslab_free_rcu", object)) {
+		push(link, link);
+		reclaimer_notice(true);
+	}
+}
+
+void qslab_free_rcu_head(struct rcu_ptr *link)
+{
+	struct object object;
+
+	if (!link)
+		return;
+	if (!object_find(link, &object))
+		misuse_pointer("qslab_free_rcu_head", link);
+	qslab_free_rcu_link(object.start, link);
+}
+
+void qslab_free_rcu_nolock_link(void *object, struct rcu_ptr *link)
+{
+	struct object found;
+
+	if (!object)
+		return;
+	if (!object_find(link, &found) || found.start != object)
+		misuse_pointer("qslab_free_rcu_nolock", object);
+	push(link, link);
+}
+
+int qslab_free_rcu_try(void *object)
+{
+	if (likely(append_fast(object)) || !object)
+		return 0;
+	return append_slow("qslab_free_rcu_try", object) ? 0 : ENOMEM;
+}
+
+void qslab_free_rcu_mightsleep(void *object)
+{
+	if (!object)
+		return;
+	if (!append_fast(object) && !append_slow("qslab_free_rcu_mightsleep", object)) {
+		grace_wait(grace_cookie(), "qslab_free_rcu_mightsleep");
+		fast_free("qslab_free_rcu_mightsleep", object);
+	} else if (unlikely(pressure_is_hard())) {
+		grace_wait(grace_cookie(), "qslab_free_rcu_mightsleep");
+		deferrers_free();
+	}
+}
+
+size_t qslab_free_rcu_bulk(size_t count, void *const *objects)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!append_fast(objects[i]) && objects[i] && !append_slow("qslab_free_rcu_bulk", objects[i]))
+			return i;
+	return count;
+}
+
+/* ---- cookies -------------------------------------------------------------------------------------------------- */
+
+qslab_rcu_cookie qslab_rcu_get(void)
+{
+	return grace_cookie();
+}
+
+qslab_rcu_cookie qslab_rcu_start(void)
+{
+	uint64_t cookie = grace_cookie();
+	grace_demand(cookie, true);
+	return cookie;
+}
+
+bool qslab_rcu_poll(qslab_rcu_cookie cookie)
+{
+	return grace_over(cookie);
+}
+
+void qslab_rcu_wait(qslab_rcu_cookie cookie)
+{
+	grace_wait(cookie, "qslab_rcu_wait");
+}
+
+int qslab_free_rcu_poll(qslab_rcu_cookie cookie, void *object)
+{
+	if (!grace_over(cookie))
+		return qslab_free_rcu_try(object); /* its own cookie will be no earlier */
+	fast_free("qslab_free_rcu_poll", object);
+	return 0;
+}
+
+void qslab_rcu_barrier(void)
+{
+	int saved = errno;
+	barrier_wait("qslab_rcu_barrier");
+	errno = saved;
+}
+
+/* ---- free queue ------------------------------------------------------------------------------------------------ */
+
+void qslab_free_q_flush(struct qslab_free_q *q)
+{
+	int saved = errno;
+	struct rcu_ptr *first = q->first;
+
+	qslab_free_q_init(q);
+	chain_free(first);
+	errno = saved;
+}
+
+void qslab_free_q_flush_rcu(struct qslab_free_q *q)
+{
+	struct rcu_ptr *first = q->first, *last = q->last;
+
+	qslab_free_q_init(q);
+	if (!first)
+		return;
+	int saved = errno;
+	push(first, last);
+	reclaimer_notice(true);
+	errno = saved;
+}
+
+/* ---- the rest --------------------------------------------------------------------------------------------------- */
+
+int qslab_rcu_set_flavor(const struct rcu_flavor_struct *flavor)
+{
+	return flavor_set(flavor) ? 0 : EBUSY;
+}
+
+void qslab_rcu_set_limits(size_t soft, size_t hard, void (*callback)(size_t bytes))
+{
+	pressure_set(soft, hard, callback);
+}
+
+void qslab_rcu_stats(struct qslab_rcu_stats *stats)
+{
+	struct deferrer_counts counts;
+	uint64_t chained, unchained;
+
+	deferrers_count(&counts);
+	chain_count(&chained, &unchained);
+	*stats = (struct qslab_rcu_stats){
+		.retired = counts.retired + chained,
+		.reclaimed = counts.reclaimed + unchained,
+		.waiting = counts.retired + chained - counts.reclaimed - unchained,
+		.waiting_bytes = counts.waiting_bytes,
+		.peak_bytes = pressure_peak(),
+		.started = load_relaxed(&grace.started),
+		.completed = load_relaxed(&grace.completed),
+		.exchanged = counts.exchanged,
+		.flushed = counts.flushed,
+		.chained = chained,
+		.over_hard = pressure_over_hard(),
+		.stalls = reclaimer_stalls(),
+	};
+}

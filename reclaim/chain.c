@@ -1,0 +1,124 @@
+#define _GNU_SOURCE
+#include "chain.h"
+#include "alloc/layout.h"
+#include "alloc/misuse.h"
+#include "alloc/object.h"
+#include "rcu/grace.h"
+#include "release.h"
+
+#include <qslab/rcu.h>
+
+static struct {
+	_Alignas(CACHE_LINE) struct rcu_ptr *_Atomic incoming;
+	_Alignas(CACHE_LINE) struct lock lock;
+	struct rcu_ptr *ripening;     /* lock */
+	uint64_t cookie;              /* lock: of ripening */
+	uint64_t retired, reclaimed;  /* lock: counted when taken; when freed */
+	atomic_bool waiting;          /* written under the lock: ripening is not empty */
+} chain;
+
+static _Thread_local atomic_bool locked __attribute__((tls_model("initial-exec")));
+
+bool chain_push(struct rcu_ptr *first, struct rcu_ptr *last)
+{
+	struct rcu_ptr *old = load_relaxed(&chain.incoming);
+
+	do
+		__atomic_store_n(&last->next, old, __ATOMIC_RELAXED);
+	while (!atomic_compare_exchange_weak_explicit(&chain.incoming, &old, first, acq_rel, relaxed)); /* take */
+	return !old;
+}
+
+bool chain_is_empty(void)
+{
+	return !load_relaxed(&chain.incoming) && !load_relaxed(&chain.waiting);
+}
+
+void chain_free(struct rcu_ptr *first)
+{
+	void *objects[MAGAZINE_MAX];
+	unsigned count = 0;
+
+	for (struct rcu_ptr *next; first; first = next) {
+		struct object object;
+		next = __atomic_load_n(&first->next, __ATOMIC_RELAXED);
+		if (!object_find(first, &object))
+			misuse_pointer("deferred free", first);
+		if (object.class == CLASS_LARGE) {
+			release_large(object.start);
+			continue;
+		}
+		objects[count++] = object.start;
+		if (count == MAGAZINE_MAX) {
+			release_objects(objects, count);
+			count = 0;
+		}
+	}
+	release_objects(objects, count);
+}
+
+static uint64_t length(const struct rcu_ptr *first)
+{
+	uint64_t count = 0;
+	for (; first; first = __atomic_load_n(&first->next, __ATOMIC_RELAXED))
+		count++;
+	return count;
+}
+
+static void lock_chain(void)
+{
+	store_relaxed(&locked, true);
+	atomic_signal_fence(memory_order_seq_cst);
+	lock_take(&chain.lock);
+}
+
+static void unlock_chain(void)
+{
+	lock_drop(&chain.lock);
+	atomic_signal_fence(memory_order_seq_cst);
+	store_relaxed(&locked, false);
+}
+
+uint64_t chain_advance(void)
+{
+	uint64_t cookie = 0;
+
+	lock_chain();
+	if (chain.ripening && grace_over(chain.cookie)) {
+		chain_free(chain.ripening);
+		chain.reclaimed = chain.retired;
+		chain.ripening = NULL;
+		store_relaxed(&chain.waiting, false);
+	}
+	if (!chain.ripening) {
+		store_relaxed(&chain.waiting, true); /* before it is taken: chain_is_empty */
+		chain.ripening = atomic_exchange_explicit(&chain.incoming, NULL, acq_rel); /* pairs with chain_push */
+		chain.cookie = grace_cookie(); /* after it was taken */
+		chain.retired += length(chain.ripening);
+		store_relaxed(&chain.waiting, chain.ripening != NULL);
+	}
+	if (chain.ripening)
+		cookie = chain.cookie;
+	unlock_chain();
+	return cookie;
+}
+
+void chain_count(uint64_t *retired, uint64_t *reclaimed)
+{
+	lock_chain();
+	*retired = chain.retired + (load_relaxed(&chain.incoming) != NULL); /* how many more is not known yet */
+	*reclaimed = chain.reclaimed;
+	unlock_chain();
+}
+
+void chain_lock_for_fork(void)
+{
+	if (!load_relaxed(&locked))
+		lock_take(&chain.lock);
+}
+
+void chain_unlock_after_fork(void)
+{
+	if (!load_relaxed(&locked))
+		lock_drop(&chain.lock);
+}

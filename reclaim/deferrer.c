@@ -1,0 +1,457 @@
+#define _GNU_SOURCE
+#include "alloc/large.h"
+#include "alloc/meta.h"
+#include "alloc/thread.h"
+#include "internal.h"
+#include "pressure.h"
+#include "rcu/grace.h"
+#include "reclaimer.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#define SPARES 2
+#define APPETITE_MOST 32
+#define SURPLUS_EVERY 8                      /* arrays sealed for one of surplus brought back */
+#define READY_BYTES ((size_t)128 << 10)
+#define SURPLUS_AT_ONCE 2                    /* arrays an append may bring back to slabs */
+#define LARGE_BYTES ((size_t)1 << 20)        /* of large objects in one array */
+
+static void *empty_slots[1];
+
+struct deferrer deferrer_none = {
+	.pending = {[0 ... CLASS_LIMIT - 1] = {.top = empty_slots, .limit = empty_slots}},
+};
+
+_Thread_local struct deferrer *thread_deferrer __attribute__((tls_model("initial-exec"))) = &deferrer_none;
+static _Thread_local bool thread_gone __attribute__((tls_model("initial-exec")));
+static _Thread_local atomic_bool list_locked __attribute__((tls_model("initial-exec")));
+static _Thread_local struct deferrer *_Atomic locked __attribute__((tls_model("initial-exec")));
+
+struct deferrers deferrers;
+static pthread_key_t exit_key;
+static bool have_key;
+
+void deferrer_lock(struct deferrer *deferrer)
+{
+	store_relaxed(&locked, deferrer);
+	atomic_signal_fence(memory_order_seq_cst);
+	lock_take(&deferrer->lock);
+}
+
+void deferrer_unlock(struct deferrer *deferrer)
+{
+	lock_drop(&deferrer->lock);
+	atomic_signal_fence(memory_order_seq_cst);
+	store_relaxed(&locked, NULL);
+}
+
+void deferrers_lock(void)
+{
+	store_relaxed(&list_locked, true);
+	atomic_signal_fence(memory_order_seq_cst);
+	lock_take(&deferrers.lock);
+}
+
+void deferrers_unlock(void)
+{
+	lock_drop(&deferrers.lock);
+	atomic_signal_fence(memory_order_seq_cst);
+	store_relaxed(&list_locked, false);
+}
+
+/* ---- lists of arrays (lock held) ------------------------------------------------------------------------ */
+
+static void append_to(struct array **head, struct array **tail, struct array *array)
+{
+	array->next = NULL;
+	if (*tail)
+		(*tail)->next = array;
+	else
+		*head = array;
+	*tail = array;
+}
+
+static struct array *take_first(struct array **head, struct array **tail)
+{
+	struct array *array = *head;
+
+	*head = array->next;
+	if (!*head)
+		*tail = NULL;
+	return array;
+}
+
+static void add_arrays(struct queue *queue, unsigned change)
+{
+	store_relaxed(&queue->arrays, load_relaxed(&queue->arrays) + change);
+}
+
+/* ---- arrays (lock held) --------------------------------------------------------------------------- */
+
+static void set_empty(struct pending *pending)
+{
+	store_relaxed(&pending->limit, empty_slots);
+	store_relaxed(&pending->top, empty_slots);
+	pending->array = NULL;
+}
+
+unsigned array_seal(struct deferrer *deferrer, unsigned class)
+{
+	struct pending *pending = &deferrer->pending[class];
+	struct queue *queue = &deferrer->queues[class];
+	struct array *array = pending->array;
+
+	array->count = pending_count(pending);
+	if (class != CLASS_LARGE)
+		array->bytes = (size_t)(array->count - array->first) * classes[class].size;
+	array->cookie = grace_cookie(); /* after the last append */
+	append_to(&queue->head, &queue->tail, array);
+	add_arrays(queue, 1);
+	queue->sealed++;
+	queue->note_count = 0;
+	deferrer->sealed_objects += array->count;
+	set_empty(pending);
+	return pressure_add(array->bytes);
+}
+
+/* Ready arrays to keep at hand. */
+static unsigned ready_most(unsigned class)
+{
+	size_t bytes = (size_t)classes[class].size * heap_array_capacity(class);
+	return bytes ? 1 + (unsigned)(READY_BYTES / bytes) : 0;
+}
+
+void queue_ripen(struct deferrer *deferrer, unsigned class)
+{
+	struct queue *queue = &deferrer->queues[class];
+	struct array *array;
+
+	while ((array = queue->head) && grace_over(array->cookie)) {
+		take_first(&queue->head, &queue->tail);
+		deferrer->reclaimed += array->count - array->first;
+		pressure_remove(array->bytes);
+		if (class != CLASS_LARGE)
+			atomic_fetch_add_explicit(&heap_stock, array->bytes, relaxed);
+		if (queue->nready < ready_most(class)) {
+			array->next = queue->ready;
+			queue->ready = array;
+			queue->nready++;
+		} else {
+			append_to(&queue->surplus, &queue->surplus_tail, array);
+		}
+	}
+}
+
+/* A ready array, or NULL. */
+static struct array *take_ready(struct queue *queue, unsigned class)
+{
+	struct array *array = queue->ready;
+
+	if (array) {
+		queue->ready = array->next;
+		queue->nready--;
+	} else if (queue->surplus) {
+		array = take_first(&queue->surplus, &queue->surplus_tail);
+	} else {
+		return NULL;
+	}
+	add_arrays(queue, -1u);
+	if (class != CLASS_LARGE)
+		atomic_fetch_sub_explicit(&heap_stock, array->bytes, relaxed);
+	return array;
+}
+
+static void keep_spare(struct queue *queue, unsigned class, struct array *array)
+{
+	if (queue->spares >= SPARES) {
+		heap_array_free(array, class);
+		return;
+	}
+	array->slots[0] = NULL;
+	array->next = queue->spare;
+	queue->spare = array;
+	queue->spares++;
+}
+
+static void bring_back(struct deferrer *deferrer, unsigned class, struct array *array)
+{
+	unsigned count = array->count - array->first;
+	void **objects = array->slots + 1 + array->first;
+
+	if (class == CLASS_LARGE)
+		for (unsigned i = 0; i < count; i++)
+			release_large(objects[i]);
+	else
+		release_objects(objects, count);
+	deferrer->flushed += count;
+	keep_spare(&deferrer->queues[class], class, array);
+}
+
+unsigned queue_release(struct deferrer *deferrer, unsigned class, unsigned most)
+{
+	struct array *array;
+	unsigned released = 0;
+
+	for (; released < most && (array = take_ready(&deferrer->queues[class], class)); released++)
+		bring_back(deferrer, class, array);
+	return released;
+}
+
+/* An empty pending array, or NULL without memory. */
+static struct array *new_array(struct deferrer *deferrer, unsigned class)
+{
+	struct queue *queue = &deferrer->queues[class];
+	struct array *array = queue->spare;
+
+	if (array) {
+		queue->spare = array->next;
+		queue->spares--;
+	} else if (!(array = heap_array_new(class))) {
+		return NULL;
+	}
+	array->first = 0;
+	array->bytes = 0;
+	deferrer->pending[class].array = array;
+	store_relaxed(&deferrer->pending[class].top, array->slots);
+	store_relaxed(&deferrer->pending[class].limit, array->slots); /* disarmed */
+	deferrer->used[class / 64] |= (uint64_t)1 << class % 64;
+	queue->seen_count = 0;
+	return array;
+}
+
+/* ---- append ------------------------------------------------------------------------------------------ */
+
+/*
+ * Lock held, once for each array sealed. A thread that allocates what it retires takes the ready arrays one by one,
+ * and surplus goes back to slabs slowly; of one that does not, nothing is kept.
+ */
+static void release_surplus(struct deferrer *deferrer, unsigned class)
+{
+	struct queue *queue = &deferrer->queues[class];
+
+	queue_ripen(deferrer, class);
+	if (!queue->appetite) {
+		queue_release(deferrer, class, SURPLUS_AT_ONCE);
+		return;
+	}
+	queue->appetite--;
+	if (queue->surplus && queue->sealed % SURPLUS_EVERY == 0) {
+		add_arrays(queue, -1u);
+		struct array *array = take_first(&queue->surplus, &queue->surplus_tail);
+		atomic_fetch_sub_explicit(&heap_stock, array->bytes, relaxed);
+		bring_back(deferrer, class, array);
+	}
+}
+
+struct appended {
+	bool done;
+	unsigned pressure; /* PRESSURE_*, if an array was sealed */
+	uint64_t cookie;   /* of that array, else 0 */
+};
+
+/* Lock held; by the owner, or anyone if there is none. */
+static struct appended append(struct deferrer *deferrer, unsigned class, void *object)
+{
+	struct pending *pending = &deferrer->pending[class];
+	unsigned capacity = heap_array_capacity(class);
+	struct appended result = {true, 0, 0};
+
+	if (pending_count(pending) == capacity) {
+		result.pressure = array_seal(deferrer, class);
+		result.cookie = deferrer->queues[class].tail->cookie;
+		release_surplus(deferrer, class);
+	}
+	struct array *array = pending->array;
+	if (!array && !(array = new_array(deferrer, class))) {
+		result.done = false;
+		return result;
+	}
+	void **top = load_relaxed(&pending->top);
+	__atomic_store_n(top + 1, object, __ATOMIC_RELAXED);
+	atomic_store_explicit(&pending->top, top + 1, release); /* pairs with pending_count */
+	if (class != CLASS_LARGE) {
+		store_relaxed(&pending->limit, array->slots + capacity);
+		return result;
+	}
+	array->bytes += large_find(object)->size;
+	if (pending_count(pending) == capacity || array->bytes >= LARGE_BYTES) {
+		result.pressure |= array_seal(deferrer, class);
+		result.cookie = array->cookie;
+	}
+	return result;
+}
+
+/* ---- threads ---------------------------------------------------------------------------------------- */
+
+/* Deferrers lock held. */
+static struct deferrer *create(enum deferrer_state state)
+{
+	struct deferrer *deferrer = meta_alloc(sizeof *deferrer);
+	if (!deferrer)
+		return NULL;
+	memset(deferrer, 0, sizeof *deferrer);
+	deferrer->state = state;
+	for (unsigned c = 0; c < CLASS_LIMIT; c++)
+		deferrer->pending[c] = (struct pending){empty_slots, empty_slots, classes[c].divisor, NULL};
+	deferrer->all_next = load_relaxed(&deferrers.all);
+	atomic_store_explicit(&deferrers.all, deferrer, release); /* pairs with readers of the list */
+	return deferrer;
+}
+
+static struct deferrer *acquire_deferrer(void)
+{
+	deferrers_lock();
+	struct deferrer *deferrer = deferrers.orphans;
+	if (deferrer) {
+		deferrers.orphans = deferrer->orphan_next;
+		deferrer_lock(deferrer);
+		deferrer->state = DEFERRER_OWNED;
+		deferrer_unlock(deferrer);
+	} else {
+		deferrer = create(DEFERRER_OWNED);
+	}
+	deferrers_unlock();
+	return deferrer;
+}
+
+static struct deferrer *late_deferrer(void)
+{
+	deferrers_lock();
+	if (!deferrers.late)
+		deferrers.late = create(DEFERRER_ORPHAN);
+	struct deferrer *deferrer = deferrers.late;
+	deferrers_unlock();
+	return deferrer;
+}
+
+/* This thread's, made if need be; NULL past its end, or without memory. */
+static struct deferrer *get(void)
+{
+	if (likely(thread_deferrer != &deferrer_none))
+		return thread_deferrer;
+	if (thread_gone || !have_key)
+		return NULL;
+	struct deferrer *deferrer = acquire_deferrer();
+	if (deferrer) {
+		thread_deferrer = deferrer;
+		pthread_setspecific(exit_key, deferrer);
+	}
+	return deferrer;
+}
+
+bool deferrer_append(unsigned class, void *object)
+{
+	int saved = errno;
+	struct deferrer *deferrer = get();
+
+	if (!deferrer && !(deferrer = late_deferrer()))
+		return false;
+	deferrer_lock(deferrer);
+	struct appended result = append(deferrer, class, object);
+	deferrer_unlock(deferrer);
+	if (result.pressure & PRESSURE_CROSSED)
+		pressure_tell();
+	if (result.cookie)
+		grace_demand(result.cookie, result.pressure & PRESSURE_HURRY);
+	reclaimer_notice((class == CLASS_LARGE && result.cookie) || (result.cookie && pressure_is_soft()));
+	errno = saved;
+	return result.done;
+}
+
+static void thread_exit(void *argument)
+{
+	struct deferrer *deferrer = argument;
+	uint64_t cookie = 0;
+
+	thread_gone = true;
+	thread_deferrer = &deferrer_none;
+	deferrers_lock();
+	deferrer_lock(deferrer);
+	for (unsigned c = 1; c < CLASS_LIMIT; c++) {
+		if (!deferrer->pending[c].array)
+			continue;
+		array_seal(deferrer, c);
+		cookie = deferrer->queues[c].tail->cookie;
+	}
+	deferrer->state = DEFERRER_ORPHAN;
+	deferrer_unlock(deferrer);
+	deferrer->orphan_next = deferrers.orphans;
+	deferrers.orphans = deferrer;
+	deferrers_unlock();
+	if (cookie)
+		grace_demand(cookie, false);
+	reclaimer_notice(true);
+}
+
+/* The donor of alloc's refill: a ready array becomes the class's magazine, whole. */
+static void donate(struct heap *heap, unsigned class)
+{
+	struct deferrer *deferrer = thread_deferrer;
+	struct queue *queue = &deferrer->queues[class];
+
+	if (likely(!load_relaxed(&queue->arrays))) {
+		if (unlikely(reclaimer_is_wanted()))
+			reclaimer_notice(true);
+		return;
+	}
+	deferrer_lock(deferrer);
+	queue->appetite = queue->appetite < APPETITE_MOST - 2 ? queue->appetite + 2 : APPETITE_MOST;
+	queue_ripen(deferrer, class);
+	struct array *array = take_ready(queue, class);
+	if (array) {
+		struct array *old = heap_exchange(heap, class, array);
+		if (old)
+			keep_spare(queue, class, old);
+		deferrer->exchanged++;
+	}
+	deferrer_unlock(deferrer);
+}
+
+/* ---- fork ---------------------------------------------------------------------------------------------- */
+
+void deferrers_lock_all(void)
+{
+	if (!load_relaxed(&list_locked))
+		lock_take(&deferrers.lock);
+	for (struct deferrer *d = load_relaxed(&deferrers.all); d; d = d->all_next)
+		if (d != load_relaxed(&locked))
+			lock_take(&d->lock);
+}
+
+void deferrers_unlock_all(void)
+{
+	for (struct deferrer *d = load_relaxed(&deferrers.all); d; d = d->all_next)
+		if (d != load_relaxed(&locked))
+			lock_drop(&d->lock);
+	if (!load_relaxed(&list_locked))
+		lock_drop(&deferrers.lock);
+}
+
+/* In the child, all locks taken: what dead threads had pending is sealed. */
+void deferrers_after_fork(void)
+{
+	if (!load_relaxed(&list_locked))
+		deferrers.orphans = NULL;
+	for (struct deferrer *d = load_relaxed(&deferrers.all); d; d = d->all_next) {
+		if (d == thread_deferrer || d == load_relaxed(&locked))
+			continue;
+		for (unsigned c = 1; c < CLASS_LIMIT; c++)
+			if (d->pending[c].array)
+				array_seal(d, c);
+		d->state = DEFERRER_ORPHAN;
+		if (d != deferrers.late && !load_relaxed(&list_locked)) {
+			d->orphan_next = deferrers.orphans;
+			deferrers.orphans = d;
+		}
+	}
+	deferrers_unlock_all();
+}
+
+__attribute__((constructor(102))) static void start(void)
+{
+	class_init();
+	have_key = !pthread_key_create(&exit_key, thread_exit);
+	atomic_store_explicit(&heap_donor, donate, release);
+}

@@ -1,0 +1,96 @@
+#define _GNU_SOURCE
+#include "pressure.h"
+#include "alloc/option.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define HURRY ((size_t)64 << 10) /* about what a core's cache holds beside the program's own data */
+#define SHORT_OF_MEMORY 10.0      /* percent of the last 10 seconds that some task waited for memory */
+
+static struct {
+	_Alignas(CACHE_LINE) atomic_size_t bytes; /* anyone, once per array */
+	_Alignas(CACHE_LINE) atomic_size_t peak;
+	atomic_bool above_hard;
+	atomic_ullong crossings;
+	atomic_bool memory_is_short;              /* the reclaimer */
+	void (*_Atomic callback)(size_t bytes);
+} pressure;
+
+unsigned pressure_add(size_t bytes)
+{
+	size_t now = atomic_fetch_add_explicit(&pressure.bytes, bytes, relaxed) + bytes;
+	unsigned what = now > HURRY ? PRESSURE_HURRY : 0;
+
+	if (unlikely(now > load_relaxed(&pressure.peak)))
+		store_relaxed(&pressure.peak, now); /* two at once: one of their figures */
+	if (unlikely(now > options.rcu_hard) && !load_relaxed(&pressure.above_hard) &&
+	    !atomic_exchange(&pressure.above_hard, true))
+		what |= PRESSURE_CROSSED;
+	return what;
+}
+
+void pressure_tell(void)
+{
+	atomic_fetch_add_explicit(&pressure.crossings, 1, relaxed);
+	void (*callback)(size_t) = atomic_load_explicit(&pressure.callback, acquire);
+	if (callback)
+		callback(pressure_bytes());
+}
+
+void pressure_remove(size_t bytes)
+{
+	size_t now = atomic_fetch_sub_explicit(&pressure.bytes, bytes, relaxed) - bytes;
+
+	if (unlikely(load_relaxed(&pressure.above_hard)) && now <= options.rcu_hard)
+		store_relaxed(&pressure.above_hard, false);
+}
+
+size_t pressure_bytes(void)
+{
+	return load_relaxed(&pressure.bytes);
+}
+
+size_t pressure_peak(void)
+{
+	return load_relaxed(&pressure.peak);
+}
+
+uint64_t pressure_over_hard(void)
+{
+	return load_relaxed(&pressure.crossings);
+}
+
+bool pressure_is_soft(void)
+{
+	return pressure_bytes() > options.rcu_soft || load_relaxed(&pressure.memory_is_short);
+}
+
+bool pressure_is_hard(void)
+{
+	return pressure_bytes() > options.rcu_hard;
+}
+
+void pressure_look(void)
+{
+	char text[256];
+	int fd = open("/proc/pressure/memory", O_RDONLY | O_CLOEXEC);
+	ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+
+	if (fd >= 0)
+		close(fd);
+	text[length > 0 ? length : 0] = '\0';
+	const char *average = strstr(text, "avg10=");
+	store_relaxed(&pressure.memory_is_short, average && strtod(average + 6, NULL) > SHORT_OF_MEMORY);
+}
+
+void pressure_set(size_t soft, size_t hard, void (*callback)(size_t bytes))
+{
+	if (soft)
+		options.rcu_soft = soft;
+	if (hard)
+		options.rcu_hard = hard;
+	atomic_store_explicit(&pressure.callback, callback, release);
+}

@@ -1,0 +1,26 @@
+/* Bytes that wait for grace periods, as of sealed arrays, and the limits on them. */
+#ifndef QSLAB_RECLAIM_PRESSURE_H
+#define QSLAB_RECLAIM_PRESSURE_H
+
+#include "alloc/base.h"
+
+/* An array with that many bytes was sealed, or freed. Any thread, under the lock that guards the array. */
+enum { PRESSURE_HURRY = 1, PRESSURE_CROSSED = 2 };
+unsigned pressure_add(size_t bytes);
+void pressure_remove(size_t bytes);
+
+/* After PRESSURE_CROSSED, with no lock held: counts it, calls the program's callback. */
+void pressure_tell(void);
+
+size_t pressure_bytes(void);
+size_t pressure_peak(void);
+uint64_t pressure_over_hard(void);
+bool pressure_is_soft(void); /* above the soft limit, or the system is short of memory */
+bool pressure_is_hard(void);
+
+/* The reclaimer's, now and then: asks the system whether memory is short. */
+void pressure_look(void);
+
+void pressure_set(size_t soft, size_t hard, void (*callback)(size_t bytes));
+
+#endif

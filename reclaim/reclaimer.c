@@ -1,0 +1,187 @@
+#define _GNU_SOURCE
+#include "reclaimer.h"
+#include "alloc/option.h"
+#include "alloc/report.h"
+#include "chain.h"
+#include "deferrer.h"
+#include "pressure.h"
+#include "rcu/grace.h"
+#include "rcu/readers.h"
+#include "rcu/sleep.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#define TICK_NS ((int64_t)100000000)
+#define LONGEST_NS ((int64_t)3600 * 1000000000)
+#define STACK ((size_t)256 << 10)
+
+enum { IDLE, STARTING, RUNNING };
+
+static struct {
+	atomic_int state;        /* IDLE, STARTING, RUNNING */
+	atomic_uint word;        /* 0: has been woken; 1: sleeps at most a tick; 2: longer */
+	atomic_bool noticed;     /* set by anyone since the reclaimer last began to look */
+	atomic_bool eager;       /* wake when a grace period ends: set by anyone, cleared before a look */
+	atomic_bool wanted;      /* a signal handler found no reclaimer */
+	atomic_ulong stalls;
+} reclaimer;
+
+void reclaimer_wake(void)
+{
+	if (load_relaxed(&reclaimer.state) == IDLE) {
+		store_relaxed(&reclaimer.wanted, true);
+		return;
+	}
+	if (atomic_exchange_explicit(&reclaimer.word, 0, acq_rel))
+		sleep_wake_all(&reclaimer.word);
+}
+
+bool reclaimer_is_wanted(void)
+{
+	return load_relaxed(&reclaimer.wanted);
+}
+
+unsigned long reclaimer_stalls(void)
+{
+	return load_relaxed(&reclaimer.stalls);
+}
+
+/* The grace-period worker, after each one. */
+static void grace_has_ended(void)
+{
+	if (load_relaxed(&reclaimer.eager))
+		reclaimer_wake();
+}
+
+/* ---- stalls ------------------------------------------------------------------------------------------------- */
+
+static void report_stall(uint64_t number, int64_t age)
+{
+	struct reader_info holdouts[8];
+	struct deferrer_counts counts;
+	size_t found = readers_holdouts(holdouts, 8);
+
+	deferrers_count(&counts);
+	atomic_fetch_add_explicit(&reclaimer.stalls, 1, relaxed);
+	report_line("qslab: grace period %llu has not ended for %.1f s; %llu objects, %zu KiB wait for it; %s",
+	            (unsigned long long)number, (double)age / 1e9,
+	            (unsigned long long)(counts.retired - counts.reclaimed), (size_t)counts.waiting_bytes >> 10,
+	            found ? "readers that have not been quiescent since:" : "no registered reader is known to hold it up");
+	for (size_t i = 0; i < found; i++)
+		report_line("qslab:   thread %d (%s)", holdouts[i].tid, holdouts[i].name);
+}
+
+/* Once when the limit is passed, once more at three times it. */
+static void look_for_stall(void)
+{
+	static uint64_t reported_number;
+	static int64_t reported_age;
+	uint64_t number = load_relaxed(&grace.started);
+	int64_t limit = (int64_t)options.rcu_stall * 1000000000;
+
+	if (!limit || number == load_relaxed(&grace.completed))
+		return;
+	int64_t age = sleep_clock() - load_relaxed(&grace.began);
+	if (number != load_relaxed(&grace.started) || age < limit)
+		return;
+	if (reported_number != number) {
+		reported_number = number;
+		reported_age = limit;
+	} else if (reported_age > limit || age < 3 * limit) {
+		return;
+	} else {
+		reported_age = 3 * limit;
+	}
+	report_stall(number, age);
+}
+
+/* ---- the thread --------------------------------------------------------------------------------------------- */
+
+/* One look at everything; DEFERRER_* */
+static unsigned look(void)
+{
+	uint64_t cookie = chain_advance();
+	unsigned state = deferrers_scan(pressure_is_soft());
+
+	if (cookie) {
+		grace_demand(cookie, true);
+		state |= DEFERRER_WORK | DEFERRER_EAGER;
+	}
+	if (state & DEFERRER_WORK) {
+		pressure_look();
+		look_for_stall();
+	}
+	return state;
+}
+
+static void *work(void *nothing)
+{
+	int64_t nap = TICK_NS;
+
+	pthread_setname_np(pthread_self(), "qslab-reclaim");
+	for (;;) {
+		store_relaxed(&reclaimer.eager, false);
+		atomic_store_explicit(&reclaimer.noticed, false, memory_order_seq_cst);
+		unsigned state = look();
+		if (state & DEFERRER_EAGER)
+			store_relaxed(&reclaimer.eager, true);
+		if (state & DEFERRER_WORK)
+			nap = TICK_NS;
+		else if (nap < LONGEST_NS)
+			nap *= 2;
+		unsigned word = nap > TICK_NS ? 2 : 1;
+		/* Dekker with reclaimer_notice, and with chain_push before reclaimer_wake */
+		atomic_store_explicit(&reclaimer.word, word, memory_order_seq_cst);
+		if (word == 2 && (atomic_load_explicit(&reclaimer.noticed, memory_order_seq_cst) || !chain_is_empty())) {
+			nap = TICK_NS;
+			word = 1;
+			store_relaxed(&reclaimer.word, word);
+		}
+		sleep_on(&reclaimer.word, word, nap);
+		if (!atomic_exchange_explicit(&reclaimer.word, 0, acq_rel))
+			nap = TICK_NS; /* woken: not by time */
+	}
+	return nothing;
+}
+
+static void start(void)
+{
+	int idle = IDLE;
+	pthread_attr_t attributes;
+	sigset_t all, old;
+	pthread_t thread;
+
+	if (!atomic_compare_exchange_strong(&reclaimer.state, &idle, STARTING))
+		return;
+	atomic_store_explicit(&grace_ended, grace_has_ended, release);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, STACK);
+	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	bool done = !pthread_create(&thread, &attributes, work, NULL);
+	pthread_attr_destroy(&attributes);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	store_relaxed(&reclaimer.wanted, !done);
+	atomic_store(&reclaimer.state, done ? RUNNING : IDLE);
+}
+
+void reclaimer_notice(bool eager)
+{
+	if (unlikely(load_relaxed(&reclaimer.state) == IDLE))
+		start();
+	if (eager)
+		store_relaxed(&reclaimer.eager, true);
+	if (!load_relaxed(&reclaimer.noticed))
+		atomic_store_explicit(&reclaimer.noticed, true, memory_order_seq_cst);
+	if (atomic_load_explicit(&reclaimer.word, memory_order_seq_cst) == 2)
+		reclaimer_wake();
+}
+
+void reclaimer_after_fork(void)
+{
+	atomic_store(&reclaimer.state, IDLE);
+	atomic_store(&reclaimer.word, 0);
+	store_relaxed(&reclaimer.wanted, true); /* what dead threads left must be seen to */
+}

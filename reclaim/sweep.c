@@ -1,0 +1,182 @@
+/* Deferrers seen from outside: by the reclaimer, the barrier, and statistics. */
+#define _GNU_SOURCE
+#include "internal.h"
+#include "pressure.h"
+#include "rcu/grace.h"
+
+#define ARRAYS_AT_ONCE 16 /* released with one deferrer's lock held */
+
+/* ---- one class of one deferrer (lock held) ------------------------------------------------------------ */
+
+/* A pending array nobody may append to beside us can be sealed; true if it was, or there is none. */
+static bool sealed_whole(struct deferrer *deferrer, unsigned class)
+{
+	struct pending *pending = &deferrer->pending[class];
+
+	if (deferrer->state == DEFERRER_OWNED && class != CLASS_LARGE)
+		return !pending->array;
+	if (pending_count(pending))
+		array_seal(deferrer, class);
+	return true;
+}
+
+/* P1, unless a note stands. Returns its cookie. */
+static uint64_t note(struct deferrer *deferrer, unsigned class)
+{
+	struct pending *pending = &deferrer->pending[class];
+	struct queue *queue = &deferrer->queues[class];
+	unsigned count = pending_count(pending);
+
+	if (queue->note_count || count == pending->array->first)
+		return queue->note_count ? queue->note_cookie : 0;
+	queue->note_count = count;
+	queue->note_sealed = queue->sealed;
+	queue->note_cookie = grace_cookie(); /* after count was read */
+	return queue->note_cookie;
+}
+
+/* P2, if the note's cookie is over. */
+static void settle(struct deferrer *deferrer, unsigned class)
+{
+	struct queue *queue = &deferrer->queues[class];
+	struct array *array = deferrer->pending[class].array;
+
+	if (!queue->note_count || queue->note_sealed != queue->sealed || !grace_over(queue->note_cookie))
+		return;
+	unsigned count = queue->note_count - array->first;
+	release_objects(array->slots + 1 + array->first, count);
+	array->first = queue->note_count;
+	deferrer->reclaimed += count;
+	deferrer->flushed += count;
+	queue->note_count = 0;
+}
+
+/* The reclaimer's look at one class: DEFERRER_* */
+static unsigned scan(struct deferrer *deferrer, unsigned class, bool all)
+{
+	struct pending *pending = &deferrer->pending[class];
+	struct queue *queue = &deferrer->queues[class];
+	bool whole = sealed_whole(deferrer, class);
+	bool busy = queue->sealed != queue->seen_sealed && !whole;
+	unsigned state = 0;
+
+	queue->seen_sealed = queue->sealed;
+	if (!busy || all) {
+		queue_ripen(deferrer, class);
+		queue_release(deferrer, class, ARRAYS_AT_ONCE);
+	}
+	if (load_relaxed(&queue->arrays))
+		state |= DEFERRER_WORK | (whole || all ? DEFERRER_EAGER : 0);
+	if (queue->tail)
+		grace_demand(queue->tail->cookie, false);
+	if (!pending->array)
+		return state;
+
+	settle(deferrer, class);
+	unsigned count = pending_count(pending);
+	bool idle = !busy && count == queue->seen_count;
+	queue->seen_count = count;
+	if (count > pending->array->first) {
+		if (idle)
+			grace_demand(note(deferrer, class), false);
+		return state | DEFERRER_WORK;
+	}
+	if (load_relaxed(&pending->limit) == pending->array->slots)
+		return state;
+	if (idle)
+		store_relaxed(&pending->limit, pending->array->slots); /* the next append arms it, and tells us */
+	return state | DEFERRER_ARMED;
+}
+
+/* ---- all of them ------------------------------------------------------------------------------------------ */
+
+#define EACH_DEFERRER(d)                                                                                  \
+	struct deferrer *d = atomic_load_explicit(&deferrers.all, acquire);                               \
+	d;                                                                                                \
+	d = d->all_next
+
+#define EACH_USED_CLASS(d, c)                                                                             \
+	unsigned c = 1;                                                                                   \
+	c < CLASS_LIMIT;                                                                                  \
+	c++) if ((d)->used[c / 64] >> c % 64 & 1
+
+unsigned deferrers_scan(bool all)
+{
+	unsigned state = 0;
+
+	for (EACH_DEFERRER(d)) {
+		deferrer_lock(d);
+		for (EACH_USED_CLASS(d, c))
+			state |= scan(d, c, all);
+		deferrer_unlock(d);
+	}
+	return state;
+}
+
+uint64_t deferrers_note(void)
+{
+	uint64_t highest = 0;
+
+	for (EACH_DEFERRER(d)) {
+		deferrer_lock(d);
+		for (EACH_USED_CLASS(d, c)) {
+			if (sealed_whole(d, c))
+				continue;
+			uint64_t cookie = note(d, c);
+			highest = cookie > highest ? cookie : highest;
+		}
+		deferrer_unlock(d);
+	}
+	return highest;
+}
+
+uint64_t deferrers_settle(void)
+{
+	uint64_t highest = 0;
+
+	for (EACH_DEFERRER(d)) {
+		deferrer_lock(d);
+		for (EACH_USED_CLASS(d, c)) {
+			struct array *tail = d->queues[c].tail;
+			settle(d, c);
+			if (tail && tail->cookie > highest)
+				highest = tail->cookie;
+		}
+		deferrer_unlock(d);
+	}
+	return highest;
+}
+
+void deferrers_free(void)
+{
+	for (EACH_DEFERRER(d)) {
+		deferrer_lock(d);
+		for (EACH_USED_CLASS(d, c)) {
+			queue_ripen(d, c);
+			queue_release(d, c, UINT32_MAX);
+		}
+		deferrer_unlock(d);
+	}
+}
+
+void deferrers_count(struct deferrer_counts *counts)
+{
+	*counts = (struct deferrer_counts){.waiting_bytes = pressure_bytes()};
+	for (EACH_DEFERRER(d)) {
+		deferrer_lock(d);
+		counts->retired += d->sealed_objects;
+		counts->reclaimed += d->reclaimed;
+		counts->exchanged += d->exchanged;
+		counts->flushed += d->flushed;
+		for (EACH_USED_CLASS(d, c)) {
+			struct pending *pending = &d->pending[c];
+			unsigned count = pending_count(pending);
+			counts->retired += count;
+			if (!count)
+				continue;
+			counts->waiting_bytes += c == CLASS_LARGE ? pending->array->bytes
+			                                          : (size_t)(count - pending->array->first) * classes[c].size;
+		}
+		deferrer_unlock(d);
+	}
+}
