@@ -1,5 +1,6 @@
 /*
- * The barrier, in four steps (README.md, claim 6). One at a time: a note belongs to who made it.
+ * The barrier, in four steps (README.md, claim 6). One at a time: each widens
+ * the notes to what it must wait for, and no other may move their cookies meanwhile.
  *
  *   1  note every pending array's entries; wait for the notes' cookies
  *   2  free the noted; an array that was sealed meanwhile is in a queue now: take the highest cookie of all queues
@@ -32,7 +33,6 @@ void barrier_wait(const char *call)
 	wait_for(deferrers_note());
 	uint64_t sealed = deferrers_settle();
 	wait_for(sealed);
-	deferrers_settle(); /* a note of the reclaimer's that stood in the way of ours */
 	deferrers_free();
 	for (int i = 0; i < 2; i++) {
 		wait_for(chain_advance());

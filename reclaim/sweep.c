@@ -20,15 +20,17 @@ static bool sealed_whole(struct deferrer *deferrer, unsigned class)
 	return true;
 }
 
-/* P1, unless a note stands. Returns its cookie. */
-static uint64_t note(struct deferrer *deferrer, unsigned class)
+/* P1. The reclaimer leaves a note that stands; the barrier widens it. Returns the note's cookie, 0 without one. */
+static uint64_t note(struct deferrer *deferrer, unsigned class, bool widen)
 {
 	struct pending *pending = &deferrer->pending[class];
 	struct queue *queue = &deferrer->queues[class];
 	unsigned count = pending_count(pending);
 
-	if (queue->note_count || count == pending->array->first)
-		return queue->note_count ? queue->note_cookie : 0;
+	if (queue->note_count && !widen)
+		return queue->note_cookie;
+	if (count == pending->array->first)
+		return 0;
 	queue->note_count = count;
 	queue->note_sealed = queue->sealed;
 	queue->note_cookie = grace_cookie(); /* after count was read */
@@ -78,7 +80,7 @@ static unsigned scan(struct deferrer *deferrer, unsigned class, bool all)
 	queue->seen_count = count;
 	if (count > pending->array->first) {
 		if (idle)
-			grace_demand(note(deferrer, class), false);
+			grace_demand(note(deferrer, class, false), false);
 		return state | DEFERRER_WORK;
 	}
 	if (load_relaxed(&pending->limit) == pending->array->slots)
@@ -122,7 +124,7 @@ uint64_t deferrers_note(void)
 		for (EACH_USED_CLASS(d, c)) {
 			if (sealed_whole(d, c))
 				continue;
-			uint64_t cookie = note(d, c);
+			uint64_t cookie = note(d, c, true);
 			highest = cookie > highest ? cookie : highest;
 		}
 		deferrer_unlock(d);
