@@ -9,6 +9,12 @@
 #include <stdatomic.h>
 #include <time.h>
 #include <urcu/urcu-qsbr.h>
+/* call-rcu.h and flavor.h declare only what belongs to the flavour included first */
+#include <urcu/urcu-bp.h>
+#include <urcu/urcu-mb.h>
+#include <urcu/urcu-memb.h>
+
+extern const struct rcu_flavor_struct urcu_qsbr_flavor, urcu_memb_flavor, urcu_mb_flavor, urcu_bp_flavor;
 
 static void by_link(void *object, struct rcu_ptr *link) { qslab_free_rcu_link(object, link); }
 static void by_head(void *object, struct rcu_ptr *link) { qslab_free_rcu_head(link); }
