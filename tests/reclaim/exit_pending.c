@@ -1,0 +1,99 @@
+/*
+ * A process that exits with objects pending, grace periods in flight and readers that never end: fast, with its own
+ * status, nothing on stderr. A plain program: Criterion has exit handlers of its own.
+ */
+#include <pthread.h>
+#include <qslab/rcu.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <urcu/urcu-qsbr.h>
+
+static void retire_many(int count)
+{
+	for (int i = 0; i < count; i++)
+		qslab_free_rcu_mightsleep(qslab_malloc(i % 1000 ? (size_t)i % 2000 : 300000));
+}
+
+static void *reads_for_ever(void *unused)
+{
+	(void)unused;
+	urcu_qsbr_register_thread();
+	for (;;)
+		pause();
+}
+
+static void *retires_for_ever(void *unused)
+{
+	(void)unused;
+	for (;;) {
+		retire_many(100);
+		usleep(100);
+	}
+}
+
+static void *exits(void *unused)
+{
+	(void)unused;
+	retire_many(1000);
+	exit(42);
+}
+
+static void at_exit(void)
+{
+	retire_many(100);
+}
+
+static void run(int way)
+{
+	pthread_t thread;
+	atexit(at_exit);
+	for (int i = 0; i < (way & 1 ? 2 : 0); i++)
+		pthread_create(&thread, NULL, reads_for_ever, NULL);
+	for (int i = 0; i < (way & 2 ? 2 : 0); i++)
+		pthread_create(&thread, NULL, retires_for_ever, NULL);
+	retire_many(20000);
+	usleep((unsigned)(way & 12) * 2500);
+	if (way & 16)
+		urcu_qsbr_register_thread();
+	if (way & 32) {
+		pthread_create(&thread, NULL, exits, NULL);
+		pause();
+	}
+	exit(42);
+}
+
+int main(void)
+{
+	int failed = 0;
+	for (int way = 0; way < 64; way++) {
+		struct timespec start, end;
+		int ends[2], status;
+		char said[200] = "";
+		if (pipe(ends))
+			return 1;
+		pid_t child = fork();
+		if (child == 0) {
+			alarm(20);
+			dup2(ends[1], STDERR_FILENO);
+			close(ends[0]);
+			close(ends[1]);
+			run(way);
+		}
+		close(ends[1]);
+		clock_gettime(CLOCK_MONOTONIC, &start);
+		ssize_t length = read(ends[0], said, sizeof said - 1);
+		waitpid(child, &status, 0);
+		clock_gettime(CLOCK_MONOTONIC, &end);
+		close(ends[0]);
+		if (!WIFEXITED(status) || WEXITSTATUS(status) != 42 || end.tv_sec - start.tv_sec > 5 || length) {
+			printf("way %d: status %x after %ld s, stderr: %s\n", way, (unsigned)status,
+			       (long)(end.tv_sec - start.tv_sec), said);
+			failed++;
+		}
+	}
+	return failed != 0;
+}

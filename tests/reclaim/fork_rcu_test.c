@@ -1,0 +1,197 @@
+/* fork while grace periods are in flight and other threads read and defer. */
+#include "retire.h"
+
+enum { READERS = 3, UPDATERS = 2, SLOTS = 64 };
+
+struct element {
+	uint64_t magic[2];
+	struct rcu_ptr rcu;
+	char more[];
+};
+
+static struct element *_Atomic slots[SLOTS];
+static atomic_bool stop;
+static atomic_ulong retired;
+
+static struct element *make(unsigned slot)
+{
+	struct element *element = qslab_malloc(sizeof *element + (slot % 16 ? slot * 40 : 300000));
+	cr_assert_not_null(element);
+	element->magic[0] = slot;
+	element->magic[1] = ~(uint64_t)slot;
+	return element;
+}
+
+static bool intact(const struct element *element, unsigned slot)
+{
+	return element->magic[0] == slot && element->magic[1] == ~(uint64_t)slot;
+}
+
+static void replace(unsigned slot, const struct call *call)
+{
+	struct element *old = atomic_exchange(&slots[slot], make(slot));
+	call->retire(old, &old->rcu);
+	atomic_fetch_add(&retired, 1);
+}
+
+static void *reads(void *number)
+{
+	uint64_t random = (uintptr_t)number + 3;
+	urcu_qsbr_register_thread();
+	while (!atomic_load(&stop)) {
+		unsigned slot = next_random(&random) % SLOTS;
+		struct element *element = atomic_load(&slots[slot]);
+		cr_assert(intact(element, slot));
+		if (next_random(&random) % 256 == 0)
+			pause_ms(next_random(&random) % 30);
+		cr_assert(intact(element, slot));
+		urcu_qsbr_quiescent_state();
+	}
+	urcu_qsbr_unregister_thread();
+	return NULL;
+}
+
+static void *updates(void *number)
+{
+	uint64_t random = (uintptr_t)number + 30;
+	bool registered = (uintptr_t)number % 2;
+	if (registered)
+		urcu_qsbr_register_thread();
+	for (int i = 0; !atomic_load(&stop); i++) {
+		replace(next_random(&random) % SLOTS, &calls[next_random(&random) % CALLS]);
+		if (registered)
+			urcu_qsbr_quiescent_state();
+		if (i % 200 == 0)
+			qslab_rcu_wait(qslab_rcu_get()); /* bounds what waits */
+	}
+	if (registered)
+		urcu_qsbr_unregister_thread();
+	return NULL;
+}
+
+static void *reads_in_child(void *result)
+{
+	urcu_qsbr_register_thread();
+	for (unsigned slot = 0; slot < SLOTS; slot++) {
+		struct element *element = atomic_load(&slots[slot]);
+		if (slot % 16 == 0)
+			pause_ms(10);
+		if (!intact(element, slot))
+			*(int *)result = 10;
+		if (slot % 8 == 0)
+			urcu_qsbr_quiescent_state();
+	}
+	urcu_qsbr_unregister_thread();
+	return NULL;
+}
+
+static void replace_all(int from)
+{
+	for (unsigned slot = 0; slot < SLOTS; slot++)
+		replace(slot, &calls[(slot + (unsigned)from) % CALLS]);
+}
+
+/* 0 if the child can go on as any process. `exact`: nobody was inside a call at fork, so the counts are exact. */
+static int in_child(bool exact, bool online, int round)
+{
+	int result = 0;
+	alarm(60);
+	for (unsigned slot = 0; slot < SLOTS; slot++)
+		if (!intact(slots[slot], slot))
+			return 1;
+	for (int i = 0; i < 200; i++)
+		qslab_free(qslab_malloc((size_t)i * 64));
+	replace_all(round);
+	pthread_t threads[2];
+	for (int i = 0; i < 2; i++)
+		if (pthread_create(&threads[i], NULL, reads_in_child, &result))
+			return 2;
+	if (online)
+		urcu_qsbr_quiescent_state();
+	qslab_rcu_barrier();
+	replace_all(round + 1);
+	if (online)
+		urcu_qsbr_thread_offline();
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	if (result)
+		return result;
+	/* readers of the child hold its grace periods up as anybody's */
+	struct reader reader = {0};
+	reader_start(&reader);
+	qslab_rcu_cookie cookie = qslab_rcu_start();
+	void *object = qslab_malloc(100);
+	fill(object, 100, 1);
+	qslab_free_rcu_mightsleep(object);
+	for (int i = 0; i < 20; i++, pause_ms(1))
+		if (qslab_rcu_poll(cookie) || changed(object, 100, 1, SIZE_MAX) != SIZE_MAX)
+			return 3;
+	reader_stop(&reader);
+	qslab_rcu_barrier();
+	if (!qslab_rcu_poll(cookie))
+		return 4;
+	struct qslab_rcu_stats now = stats();
+	if (exact && (now.waiting || now.waiting_bytes || now.retired != now.reclaimed))
+		return 5;
+	if (now.waiting > UPDATERS)
+		return 6;
+	if (online)
+		urcu_qsbr_thread_online();
+	return 0;
+}
+
+enum state { UNREGISTERED, OFFLINE, ONLINE };
+
+static void forks(enum state state, bool updaters)
+{
+	pthread_t threads[READERS + UPDATERS];
+	int running = 0;
+	struct account before = account_open();
+
+	for (unsigned slot = 0; slot < SLOTS; slot++)
+		slots[slot] = make(slot);
+	for (uintptr_t i = 0; i < READERS; i++)
+		pthread_create(&threads[running++], NULL, reads, (void *)i);
+	for (uintptr_t i = 0; updaters && i < UPDATERS; i++)
+		pthread_create(&threads[running++], NULL, updates, (void *)i);
+	if (state != UNREGISTERED)
+		urcu_qsbr_register_thread();
+	if (state == OFFLINE)
+		urcu_qsbr_thread_offline();
+	int rounds = getenv("QSLAB_SOAK") ? 1000 : 40;
+	for (int round = 0; round < rounds; round++) {
+		replace_all(round); /* pending, and a grace period asked for or under way */
+		qslab_rcu_start();
+		struct element *borrowed = state == ONLINE ? atomic_load(&slots[round % SLOTS]) : NULL;
+		pid_t child = fork();
+		cr_assert_geq(child, 0);
+		if (child == 0)
+			_exit(borrowed && !intact(borrowed, (unsigned)round % SLOTS) ? 9
+			                                                           : in_child(!updaters, state == ONLINE, round));
+		if (borrowed)
+			cr_assert(intact(borrowed, (unsigned)round % SLOTS));
+		if (state == ONLINE)
+			urcu_qsbr_thread_offline();
+		int status;
+		waitpid(child, &status, 0);
+		cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "round %d: status %x", round, status);
+		if (state == ONLINE)
+			urcu_qsbr_thread_online();
+	}
+	if (state != UNREGISTERED)
+		urcu_qsbr_unregister_thread();
+	atomic_store(&stop, true);
+	for (int i = 0; i < running; i++)
+		pthread_join(threads[i], NULL);
+	for (unsigned slot = 0; slot < SLOTS; slot++)
+		qslab_free(slots[slot]);
+	qslab_rcu_barrier();
+	account_balances(&before, atomic_load(&retired));
+}
+
+Test(fork_rcu, unregistered, .disabled = SANITIZED) { forks(UNREGISTERED, false); }
+Test(fork_rcu, offline, .disabled = SANITIZED) { forks(OFFLINE, false); }
+Test(fork_rcu, online, .disabled = SANITIZED) { forks(ONLINE, false); }
+Test(fork_rcu, unregistered_under_load, .disabled = SANITIZED) { forks(UNREGISTERED, true); }
+Test(fork_rcu, offline_under_load, .disabled = SANITIZED) { forks(OFFLINE, true); }
+Test(fork_rcu, online_under_load, .disabled = SANITIZED) { forks(ONLINE, true); }

@@ -1,0 +1,47 @@
+/*
+ * liburcu is not built for ThreadSanitizer: it would not see that a reader's quiescent state comes before the end
+ * of the grace period that waited for it, and call every reuse a race. These take the place of liburcu's own in
+ * front of them, also inside the flavours' structs, and say so: what a reader did before it left a section
+ * comes before whatever follows a synchronize. A library that is linked
+ * before liburcu under -fsanitize=thread only.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdatomic.h>
+
+static atomic_ulong edge;
+
+#define REAL(name)                                                                                         \
+	static void (*_Atomic real)(void);                                                                      \
+	if (!real)                                                                                        \
+		real = (void (*)(void))dlsym(RTLD_NEXT, #name)
+
+#define LEAVES(name)                                                                                       \
+	void name(void);                                                                                  \
+	void name(void)                                                                                   \
+	{                                                                                                 \
+		REAL(name);                                                                               \
+		atomic_fetch_add_explicit(&edge, 1, memory_order_release);                                \
+		real();                                                                                   \
+	}
+
+/* A synchronize is a quiescent state too. */
+#define WAITS(name)                                                                                        \
+	void name(void);                                                                                  \
+	void name(void)                                                                                   \
+	{                                                                                                 \
+		REAL(name);                                                                               \
+		atomic_fetch_add_explicit(&edge, 1, memory_order_release);                                \
+		real();                                                                                   \
+		atomic_load_explicit(&edge, memory_order_acquire);                                        \
+	}
+
+LEAVES(urcu_qsbr_quiescent_state)
+LEAVES(urcu_qsbr_thread_offline)
+LEAVES(urcu_memb_read_unlock)
+LEAVES(urcu_mb_read_unlock)
+LEAVES(urcu_bp_read_unlock)
+WAITS(urcu_qsbr_synchronize_rcu)
+WAITS(urcu_memb_synchronize_rcu)
+WAITS(urcu_mb_synchronize_rcu)
+WAITS(urcu_bp_synchronize_rcu)
