@@ -236,7 +236,10 @@ static unsigned make_groups(struct group *groups, void **objects, unsigned count
 	unsigned made = 0;
 
 	for (unsigned i = 0; i < count; i++) { /* without a branch: the misses of all overlap */
-		slabs[i] = slab_of(objects[i]);
+		uint64_t entry = entry_of(objects[i]);
+		if (unlikely(entry_class(entry) - 1u >= CLASS_COUNT - 1))
+			misuse_pointer("free", objects[i]); /* freed twice: its slab is gone */
+		slabs[i] = entry_descriptor(entry);
 		__builtin_prefetch(slabs[i]);
 	}
 	for (unsigned i = 0; i < count;) {

@@ -66,6 +66,12 @@ void misuse_double_free(const char *call, const void *pointer, size_t size)
 	die("qslab: %s(%p): double free of a %zu-byte object", call, pointer, size);
 }
 
+void misuse_link(const char *call, const void *pointer, size_t offset, size_t size)
+{
+	die("qslab: %s(%p): its link at %p is outside the %zu-byte object", call, pointer,
+	    (void *)((uintptr_t)pointer + offset), size);
+}
+
 void misuse_pointer(const char *call, const void *pointer)
 {
 	struct object object;

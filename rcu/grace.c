@@ -14,6 +14,8 @@
 struct grace grace;
 void (*_Atomic grace_ended)(void);
 
+static _Thread_local bool paused __attribute__((tls_model("initial-exec"))); /* this thread forks, holding `running` */
+
 enum { IDLE, STARTING, RUNNING };
 static atomic_int worker = IDLE;
 static pthread_mutex_t running = PTHREAD_MUTEX_INITIALIZER; /* one grace period at a time */
@@ -131,6 +133,29 @@ void grace_wait(uint64_t cookie, const char *call)
 	atomic_fetch_sub_explicit(&grace.waiters, 1, memory_order_relaxed);
 	flavor_wait_end(online);
 	errno = saved;
+}
+
+/*
+ * With the flavours whose readers are not ours after fork (rcu/README.md) the child needs liburcu's locks free: no grace
+ * period of ours may hold them. Its end can be waited for unless the forking thread is itself a reader now.
+ */
+static bool may_pause(void)
+{
+	const struct rcu_flavor_struct *flavor = atomic_load(&worker) == RUNNING ? flavor_get() : NULL;
+	return flavor && !flavor_is_qsbr() && !flavor->read_ongoing();
+}
+
+void grace_before_fork(void)
+{
+	paused = may_pause();
+	if (paused)
+		pthread_mutex_lock(&running);
+}
+
+void grace_after_fork_parent(void)
+{
+	if (paused)
+		pthread_mutex_unlock(&running);
 }
 
 void grace_after_fork(void)

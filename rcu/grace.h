@@ -55,6 +55,8 @@ void grace_wait(uint64_t cookie, const char *call);
 extern void (*_Atomic grace_ended)(void);
 
 /* fork: the child has no worker; a grace period that ran then runs anew under the same number. */
+void grace_before_fork(void);
+void grace_after_fork_parent(void);
 void grace_after_fork(void);
 
 #endif

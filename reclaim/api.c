@@ -15,8 +15,14 @@
 #include <errno.h>
 #include <qslab/rcu.h>
 
-/* Appends with no lock; false if the slow path must. */
-static inline bool append_fast(void *object)
+/* Does the link lie inside the object? */
+static inline bool link_fits(size_t offset, size_t size)
+{
+	return offset <= size - sizeof(struct rcu_ptr);
+}
+
+/* Appends with no lock; false if the slow path must. The link lies `offset` bytes into the object. */
+static inline bool append_fast(void *object, size_t offset)
 {
 	if (unlikely(!region_has(object)))
 		return false;
@@ -25,8 +31,10 @@ static inline bool append_fast(void *object)
 	if (unlikely(!is_start(entry, object, pending->divisor)))
 		return false;
 	void **top = load_relaxed(&pending->top);
-	if (unlikely(top >= load_relaxed(&pending->limit)))
+	if (unlikely(top >= load_relaxed(&pending->limit) || !link_fits(offset, classes[entry_class(entry)].size)))
 		return false;
+	if (unlikely(*top == object))
+		return false; /* retired twice in a row, or freed since, by a note */
 	__atomic_store_n(top + 1, object, __ATOMIC_RELAXED);
 	atomic_store_explicit(&pending->top, top + 1, release); /* pairs with pending_count */
 	return true;
@@ -46,9 +54,14 @@ static unsigned class_at(const char *call, const void *start)
 	return CLASS_LARGE;
 }
 
-static SLOW bool append_slow(const char *call, void *object)
+static SLOW bool append_slow(const char *call, void *object, size_t offset)
 {
-	return deferrer_append(class_at(call, object), object);
+	unsigned class = class_at(call, object);
+	size_t size = class == CLASS_LARGE ? large_find(object)->size : classes[class].size;
+
+	if (!link_fits(offset, size))
+		misuse_link(call, object, offset, size);
+	return deferrer_append(call, class, object);
 }
 
 static void push(struct rcu_ptr *first, struct rcu_ptr *last)
@@ -59,9 +72,11 @@ static void push(struct rcu_ptr *first, struct rcu_ptr *last)
 
 void qslab_free_rcu_link(void *object, struct rcu_ptr *link)
 {
-	if (likely(append_fast(object)) || !object)
+	size_t offset = (uintptr_t)link - (uintptr_t)object;
+
+	if (likely(append_fast(object, offset)) || !object)
 		return;
-	if (!append_slow("qslab_free_rcu", object)) {
+	if (!append_slow("qslab_free_rcu", object, offset)) {
 		push(link, link);
 		reclaimer_notice(true);
 	}
@@ -84,23 +99,25 @@ void qslab_free_rcu_nolock_link(void *object, struct rcu_ptr *link)
 
 	if (!object)
 		return;
-	if (!object_find(link, &found) || found.start != object)
+	if (!object_find(object, &found) || found.start != object)
 		misuse_pointer("qslab_free_rcu_nolock", object);
+	if (!link_fits((uintptr_t)link - (uintptr_t)object, found.size))
+		misuse_link("qslab_free_rcu_nolock", object, (uintptr_t)link - (uintptr_t)object, found.size);
 	push(link, link);
 }
 
 int qslab_free_rcu_try(void *object)
 {
-	if (likely(append_fast(object)) || !object)
+	if (likely(append_fast(object, 0)) || !object)
 		return 0;
-	return append_slow("qslab_free_rcu_try", object) ? 0 : ENOMEM;
+	return append_slow("qslab_free_rcu_try", object, 0) ? 0 : ENOMEM;
 }
 
 void qslab_free_rcu_mightsleep(void *object)
 {
 	if (!object)
 		return;
-	if (!append_fast(object) && !append_slow("qslab_free_rcu_mightsleep", object)) {
+	if (!append_fast(object, 0) && !append_slow("qslab_free_rcu_mightsleep", object, 0)) {
 		grace_wait(grace_cookie(), "qslab_free_rcu_mightsleep");
 		fast_free("qslab_free_rcu_mightsleep", object);
 	} else if (unlikely(pressure_is_hard())) {
@@ -112,7 +129,7 @@ void qslab_free_rcu_mightsleep(void *object)
 size_t qslab_free_rcu_bulk(size_t count, void *const *objects)
 {
 	for (size_t i = 0; i < count; i++)
-		if (!append_fast(objects[i]) && objects[i] && !append_slow("qslab_free_rcu_bulk", objects[i]))
+		if (!append_fast(objects[i], 0) && objects[i] && !append_slow("qslab_free_rcu_bulk", objects[i], 0))
 			return i;
 	return count;
 }
@@ -197,14 +214,17 @@ void qslab_rcu_stats(struct qslab_rcu_stats *stats)
 {
 	struct deferrer_counts counts;
 	uint64_t chained, unchained;
+	size_t incoming;
 
+	if (reclaimer_is_wanted())
+		reclaimer_notice(true); /* a signal handler could not start it */
 	deferrers_count(&counts);
-	chain_count(&chained, &unchained);
+	chain_count(&chained, &unchained, &incoming);
 	*stats = (struct qslab_rcu_stats){
 		.retired = counts.retired + chained,
 		.reclaimed = counts.reclaimed + unchained,
 		.waiting = counts.retired + chained - counts.reclaimed - unchained,
-		.waiting_bytes = counts.waiting_bytes,
+		.waiting_bytes = counts.waiting_bytes + incoming,
 		.peak_bytes = pressure_peak(),
 		.started = load_relaxed(&grace.started),
 		.completed = load_relaxed(&grace.completed),

@@ -3,6 +3,7 @@
 #include "alloc/layout.h"
 #include "alloc/misuse.h"
 #include "alloc/object.h"
+#include "pressure.h"
 #include "rcu/grace.h"
 #include "release.h"
 
@@ -13,6 +14,7 @@ static struct {
 	_Alignas(CACHE_LINE) struct lock lock;
 	struct rcu_ptr *ripening;     /* lock */
 	uint64_t cookie;              /* lock: of ripening */
+	size_t bytes;                 /* lock: of ripening */
 	uint64_t retired, reclaimed;  /* lock: counted when taken; when freed */
 	atomic_bool waiting;          /* written under the lock: ripening is not empty */
 } chain;
@@ -57,11 +59,18 @@ void chain_free(struct rcu_ptr *first)
 	release_objects(objects, count);
 }
 
-static uint64_t length(const struct rcu_ptr *first)
+/* Lock held, so that no one takes the list: pushers only put more before it. */
+static uint64_t measure(const struct rcu_ptr *first, size_t *bytes)
 {
 	uint64_t count = 0;
-	for (; first; first = __atomic_load_n(&first->next, __ATOMIC_RELAXED))
+
+	*bytes = 0;
+	for (; first; first = __atomic_load_n(&first->next, __ATOMIC_RELAXED)) {
+		struct object object;
+		if (object_find(first, &object))
+			*bytes += object.size;
 		count++;
+	}
 	return count;
 }
 
@@ -87,6 +96,7 @@ uint64_t chain_advance(void)
 	if (chain.ripening && grace_over(chain.cookie)) {
 		chain_free(chain.ripening);
 		chain.reclaimed = chain.retired;
+		pressure_remove(chain.bytes);
 		chain.ripening = NULL;
 		store_relaxed(&chain.waiting, false);
 	}
@@ -94,7 +104,8 @@ uint64_t chain_advance(void)
 		store_relaxed(&chain.waiting, true); /* before it is taken: chain_is_empty */
 		chain.ripening = atomic_exchange_explicit(&chain.incoming, NULL, acq_rel); /* pairs with chain_push */
 		chain.cookie = grace_cookie(); /* after it was taken */
-		chain.retired += length(chain.ripening);
+		chain.retired += measure(chain.ripening, &chain.bytes);
+		pressure_add(chain.bytes);
 		store_relaxed(&chain.waiting, chain.ripening != NULL);
 	}
 	if (chain.ripening)
@@ -103,10 +114,10 @@ uint64_t chain_advance(void)
 	return cookie;
 }
 
-void chain_count(uint64_t *retired, uint64_t *reclaimed)
+void chain_count(uint64_t *retired, uint64_t *reclaimed, size_t *incoming_bytes)
 {
 	lock_chain();
-	*retired = chain.retired + (load_relaxed(&chain.incoming) != NULL); /* how many more is not known yet */
+	*retired = chain.retired + measure(atomic_load_explicit(&chain.incoming, acquire), incoming_bytes);
 	*reclaimed = chain.reclaimed;
 	unlock_chain();
 }

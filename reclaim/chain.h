@@ -9,6 +9,7 @@
 #define QSLAB_RECLAIM_CHAIN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct rcu_ptr;
@@ -24,8 +25,8 @@ bool chain_is_empty(void);
 /* Frees every object of the list now. */
 void chain_free(struct rcu_ptr *first);
 
-/* Objects taken ever, freed ever. */
-void chain_count(uint64_t *retired, uint64_t *reclaimed);
+/* Objects retired ever, freed ever, and the bytes of those that came in and are not ripening yet. Linear in these. */
+void chain_count(uint64_t *retired, uint64_t *reclaimed, size_t *incoming_bytes);
 
 void chain_lock_for_fork(void);
 void chain_unlock_after_fork(void);

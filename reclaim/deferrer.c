@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "alloc/large.h"
 #include "alloc/meta.h"
+#include "alloc/misuse.h"
 #include "alloc/thread.h"
 #include "internal.h"
 #include "pressure.h"
@@ -252,7 +253,7 @@ struct appended {
 };
 
 /* Lock held; by the owner, or anyone if there is none. */
-static struct appended append(struct deferrer *deferrer, unsigned class, void *object)
+static struct appended append(struct deferrer *deferrer, unsigned class, void *object, const char *call)
 {
 	struct pending *pending = &deferrer->pending[class];
 	unsigned capacity = heap_array_capacity(class);
@@ -269,6 +270,8 @@ static struct appended append(struct deferrer *deferrer, unsigned class, void *o
 		return result;
 	}
 	void **top = load_relaxed(&pending->top);
+	if (*top == object && pending_count(pending) > array->first)
+		misuse_double_free(call, object, class == CLASS_LARGE ? large_find(object)->size : classes[class].size);
 	__atomic_store_n(top + 1, object, __ATOMIC_RELAXED);
 	atomic_store_explicit(&pending->top, top + 1, release); /* pairs with pending_count */
 	if (class != CLASS_LARGE) {
@@ -341,7 +344,7 @@ static struct deferrer *get(void)
 	return deferrer;
 }
 
-bool deferrer_append(unsigned class, void *object)
+bool deferrer_append(const char *call, unsigned class, void *object)
 {
 	int saved = errno;
 	struct deferrer *deferrer = get();
@@ -349,7 +352,7 @@ bool deferrer_append(unsigned class, void *object)
 	if (!deferrer && !(deferrer = late_deferrer()))
 		return false;
 	deferrer_lock(deferrer);
-	struct appended result = append(deferrer, class, object);
+	struct appended result = append(deferrer, class, object, call);
 	deferrer_unlock(deferrer);
 	if (result.pressure & PRESSURE_CROSSED)
 		pressure_tell();

@@ -15,6 +15,7 @@
 
 static void prepare(void)
 {
+	grace_before_fork(); /* may take long; so no lock is held yet */
 	deferrers_lock_all();
 	chain_lock_for_fork();
 }
@@ -23,6 +24,7 @@ static void parent(void)
 {
 	chain_unlock_after_fork();
 	deferrers_unlock_all();
+	grace_after_fork_parent();
 }
 
 static void child(void)

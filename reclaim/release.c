@@ -1,13 +1,21 @@
 #define _GNU_SOURCE
 #include "release.h"
+#include "alloc/fast.h"
 #include "alloc/heap.h"
 #include "alloc/large.h"
-#include "alloc/thread.h"
+#include "alloc/misuse.h"
+
+static const char call[] = "free after a grace period";
 
 void release_objects(void **objects, unsigned count)
 {
 	struct heap *heap = thread_heap_get();
 
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t entry = entry_of(objects[i]);
+		if (unlikely(!is_start(entry, objects[i], classes[entry_class(entry)].divisor)))
+			misuse_pointer(call, objects[i]); /* retired twice, or freed too: its slab is gone */
+	}
 	if (likely(heap)) {
 		heap_return(heap, objects, count);
 		return;
@@ -18,5 +26,5 @@ void release_objects(void **objects, unsigned count)
 
 void release_large(void *object)
 {
-	large_free("free after a grace period", object);
+	large_free(call, object);
 }
