@@ -160,7 +160,9 @@ static int measure(void)
     double seconds = (double)(stopped - started) / 1e9;
     double mean = waiting.samples ? (double)waiting.sum / (double)waiting.samples : 0;
     bool waits = !method->leaks && !method->at_once;
-    uint64_t peak_bytes = method->ours ? own.peak_bytes : waits ? waiting.peak * mean_size() : 0;
+    uint64_t peak_bytes = waits ? waiting.peak * mean_size() : 0;
+    if (method->ours)
+        peak_bytes = own.peak_bytes > waiting.peak_bytes ? own.peak_bytes : waiting.peak_bytes;
     printf("{\"pattern\": \"%s\", \"method\": \"%s\", \"threads\": %u, \"operations\": %" PRIu64 ", "
            "\"ns_per_op\": %.3f, \"drained_ns_per_op\": %.3f, \"seconds\": %.4f, \"cpu_seconds\": %.4f, "
            "\"cpu_ns_per_op\": %.3f, \"reads\": %" PRIu64 ", \"reads_per_second\": %.0f, "

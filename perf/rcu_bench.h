@@ -133,7 +133,10 @@ extern struct worker workers[THREADS_MOST];
 extern uint64_t probe_every;            /* retires of a thread between two probes; 0: no probes */
 
 /* Retired objects not yet freed, as sampled while workers run. The sampler's until workers_join. */
-extern struct waiting { uint64_t samples, sum, peak; } waiting;
+extern struct waiting {
+    uint64_t samples, sum, peak;        /* objects */
+    uint64_t peak_bytes;                /* of ours alone */
+} waiting;
 
 uint64_t retired_now(void);
 uint64_t freed_now(void);               /* by callbacks */

@@ -84,7 +84,13 @@ static void *sampler(void *unused)
     while (atomic_load_explicit(&sampling, memory_order_relaxed)) {
         uint64_t freed = freed_now();  /* first: a free that is seen has its retire seen */
         uint64_t retired = retired_now();
-        uint64_t objects = run.method->ours ? own_stats().waiting : retired > freed ? retired - freed : 0;
+        uint64_t objects = retired > freed ? retired - freed : 0;
+        if (run.method->ours) {
+            struct own_stats own = own_stats();
+            objects = own.waiting;
+            if (own.waiting_bytes > waiting.peak_bytes)
+                waiting.peak_bytes = own.waiting_bytes;
+        }
         waiting.samples++;
         waiting.sum += objects;
         if (objects > waiting.peak)
