@@ -162,6 +162,8 @@ def bench_rcu(options):
     for name in [p for p in patterns if p not in suite.patterns] + [m for m in methods if m not in suite.kinds]:
         options.parser.error(f"unknown {name!r}; rcu_bench --list names them")
     libraries = find_libraries(options)
+    if options.smoke and len(libraries) < len(options.allocators):
+        return 1
     without_ours = suite.library_lacks_ours(libraries)
     if without_ours:
         print("skipped: qslab's methods; this libqslab-malloc.so has none of them")
