@@ -9,7 +9,6 @@ from benchlib.common import (PEERS, QUICK_SCALE, Failure, at_least_one, comma_li
                              package_version, peer_version, run_json, write_json)
 
 NOT_FOR_THIS, NOT_HERE = 3, 4  # rcu_bench's exit statuses
-SKIPPED = 77                   # ctest's
 SMOKE = {"scale": 0.002, "threads": [1, 3]}
 LETTERS = {"qslab": "q", "glibc": "g", "jemalloc": "j", "mimalloc": "m", "tcmalloc": "t"}
 METRICS = [  # title, how to read it from a result, is more better, which patterns ("" all)
@@ -210,6 +209,4 @@ def bench_rcu(options):
                                                if results} for row, found in samples.items()},
             "metrics": metrics,
             "failed": [{"column": column, "row": row, "why": why} for column, row, why in failed]})
-    if failed:
-        return 1
-    return SKIPPED if options.smoke and without_ours else 0
+    return 1 if failed or (options.smoke and without_ours) else 0
