@@ -4,75 +4,11 @@
  * JSON. README.md says what each pattern is; perf/bench runs them all and compares. */
 #include "malloc_bench.h"
 
-#include <dlfcn.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
-#include <unistd.h>
-
-static size_t mapped_bytes;  /* by map_array; main thread only */
-
-_Noreturn void die(const char *what)
-{
-    dprintf(STDERR_FILENO, "malloc_bench: %s\n", what);
-    _exit(1);
-}
-
-void *map_array(size_t bytes)
-{
-    void *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    if (start == MAP_FAILED)
-        die("mmap failed");
-    mapped_bytes += bytes;
-    return start;
-}
-
-unsigned cores(void)
-{
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0)
-        return 1;
-    int count = CPU_COUNT(&set);
-    return count > 16 ? 16 : (unsigned)count;
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 void clock_start(struct run *run) { run->started_ns = now_ns(); }
 void clock_stop(struct run *run) { run->stopped_ns = now_ns(); }
-
-/* VmHWM, not ru_maxrss: that one survives exec and would show the parent's peak. */
-static long peak_rss_kib(void)
-{
-    FILE *status = fopen("/proc/self/status", "r");
-    char line[256];
-    long kib = -1;
-    while (status && fgets(line, sizeof line, status))
-        if (sscanf(line, "VmHWM: %ld", &kib) == 1)
-            break;
-    if (status)
-        fclose(status);
-    return kib;
-}
-
-/* The file name, without its folder, of the object that malloc resolves to. */
-static const char *malloc_object(void)
-{
-    Dl_info info;
-    void *function = dlsym(RTLD_DEFAULT, "malloc");
-    if (!function || !dladdr(function, &info) || !info.dli_fname)
-        return "unknown";
-    const char *slash = strrchr(info.dli_fname, '/');
-    return slash ? slash + 1 : info.dli_fname;
-}
 
 static void list(const struct pattern *pattern, const char *class)
 {
@@ -127,6 +63,6 @@ int main(int argc, char **argv)
            "\"checksum\": \"%016llx\", \"malloc_object\": \"%s\"}\n",
            pattern->name, class, (double)elapsed / (double)run.operations,
            (unsigned long long)run.operations, (double)elapsed / 1e9, peak_rss_kib(),
-           mapped_bytes / 1024, (unsigned long long)run.checksum, malloc_object());
+           mapped_kib(), (unsigned long long)run.checksum, malloc_object());
     return 0;
 }

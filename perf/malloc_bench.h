@@ -1,9 +1,9 @@
-/* What the patterns share: objects that check themselves, a fixed-seed generator, memory that does
- * not come from the allocator being measured, and the stopwatch. */
+/* What the malloc patterns share: objects that check themselves, and the stopwatch. */
 #ifndef MALLOC_BENCH_H
 #define MALLOC_BENCH_H
 
-#include <stdint.h>
+#include "bench_common.h"
+
 #include <stdlib.h>
 
 /* One run of one pattern. Written by the pattern, on the main thread only. */
@@ -25,44 +25,12 @@ struct pattern {
 extern const struct pattern single_patterns[];
 extern const struct pattern multi_patterns[];
 
-_Noreturn void die(const char *what);
-void *map_array(size_t bytes);  /* zeroed, already backed by memory, never from malloc */
-unsigned cores(void);           /* that this process may run on, at most 16 */
 void clock_start(struct run *);
 void clock_stop(struct run *);
 
 static inline uint64_t scaled(const struct run *run, uint64_t count)
 {
-    uint64_t n = (uint64_t)((double)count * run->scale);
-    return n ? n : 1;
-}
-
-/* xorshift64. Seeds are fixed, so the work is identical for each allocator. */
-struct rng { uint64_t state; };
-
-static inline struct rng rng_seeded(uint64_t seed)
-{
-    return (struct rng){ 0x9e3779b97f4a7c15u * (seed + 1) };
-}
-
-static inline uint64_t rng_next(struct rng *rng)
-{
-    uint64_t x = rng->state;
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    return rng->state = x;
-}
-
-/* low..high inclusive, from the upper half of a random number. */
-static inline uint32_t in_range(uint64_t random, uint32_t low, uint32_t high)
-{
-    return low + (uint32_t)(((random >> 32) * (high - low + 1)) >> 32);
-}
-
-static inline uint32_t rng_range(struct rng *rng, uint32_t low, uint32_t high)
-{
-    return in_range(rng_next(rng), low, high);
+    return scaled_by(run->scale, count);
 }
 
 /* A live object and what must be found in it: first byte tag, last byte its complement. */
