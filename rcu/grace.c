@@ -27,7 +27,7 @@ static void run_one(const struct rcu_flavor_struct *flavor)
 	uint64_t number = atomic_load_explicit(&grace.completed, memory_order_relaxed) + 1;
 	atomic_store_explicit(&grace.began, sleep_clock(), memory_order_relaxed);
 	atomic_store_explicit(&grace.started, number, memory_order_seq_cst);
-	atomic_thread_fence(memory_order_seq_cst); /* pairs with grace_cookie */
+	grace_fence(); /* pairs with grace_cookie */
 	if (!readers_synchronize())
 		flavor->update_synchronize_rcu();
 	atomic_store_explicit(&grace.completed, number, memory_order_release); /* pairs with grace_over */

@@ -118,7 +118,6 @@ bool readers_synchronize(void)
 		pthread_mutex_lock(&lock);
 	}
 	pthread_mutex_unlock(&lock);
-	atomic_thread_fence(memory_order_seq_cst);
 	return true;
 }
 

@@ -16,8 +16,21 @@ static struct {
 	atomic_bool above_hard;
 	atomic_ullong crossings;
 	atomic_bool memory_is_short;              /* the reclaimer */
+	atomic_size_t soft, hard;                 /* pressure_set's; 0: the environment's or the default */
 	void (*_Atomic callback)(size_t bytes);
 } pressure;
+
+static size_t soft_limit(void)
+{
+	size_t set = load_relaxed(&pressure.soft);
+	return set ? set : options.rcu_soft;
+}
+
+static size_t hard_limit(void)
+{
+	size_t set = load_relaxed(&pressure.hard);
+	return set ? set : options.rcu_hard;
+}
 
 unsigned pressure_add(size_t bytes)
 {
@@ -26,7 +39,7 @@ unsigned pressure_add(size_t bytes)
 
 	if (unlikely(now > load_relaxed(&pressure.peak)))
 		store_relaxed(&pressure.peak, now); /* two at once: one of their figures */
-	if (unlikely(now > options.rcu_hard) && !load_relaxed(&pressure.above_hard) &&
+	if (unlikely(now > hard_limit()) && !load_relaxed(&pressure.above_hard) &&
 	    !atomic_exchange(&pressure.above_hard, true))
 		what |= PRESSURE_CROSSED;
 	return what;
@@ -44,7 +57,7 @@ void pressure_remove(size_t bytes)
 {
 	size_t now = atomic_fetch_sub_explicit(&pressure.bytes, bytes, relaxed) - bytes;
 
-	if (unlikely(load_relaxed(&pressure.above_hard)) && now <= options.rcu_hard)
+	if (unlikely(load_relaxed(&pressure.above_hard)) && now <= hard_limit())
 		store_relaxed(&pressure.above_hard, false);
 }
 
@@ -65,12 +78,12 @@ uint64_t pressure_over_hard(void)
 
 bool pressure_is_soft(void)
 {
-	return pressure_bytes() > options.rcu_soft || load_relaxed(&pressure.memory_is_short);
+	return pressure_bytes() > soft_limit() || load_relaxed(&pressure.memory_is_short);
 }
 
 bool pressure_is_hard(void)
 {
-	return pressure_bytes() > options.rcu_hard;
+	return pressure_bytes() > hard_limit();
 }
 
 void pressure_look(void)
@@ -89,8 +102,8 @@ void pressure_look(void)
 void pressure_set(size_t soft, size_t hard, void (*callback)(size_t bytes))
 {
 	if (soft)
-		options.rcu_soft = soft;
+		store_relaxed(&pressure.soft, soft);
 	if (hard)
-		options.rcu_hard = hard;
+		store_relaxed(&pressure.hard, hard);
 	atomic_store_explicit(&pressure.callback, callback, release);
 }

@@ -181,7 +181,7 @@ void reclaimer_notice(bool eager)
 
 void reclaimer_after_fork(void)
 {
-	atomic_store(&reclaimer.state, IDLE);
+	if (atomic_exchange(&reclaimer.state, IDLE) != IDLE)
+		store_relaxed(&reclaimer.wanted, true); /* what dead threads left must be seen to */
 	atomic_store(&reclaimer.word, 0);
-	store_relaxed(&reclaimer.wanted, true); /* what dead threads left must be seen to */
 }

@@ -17,6 +17,7 @@ struct plain_test {
 	void (*run)(void);
 	struct plain_options {
 		bool disabled;
+		double timeout; /* ctest has one */
 	} options;
 	struct plain_test *next;
 };
