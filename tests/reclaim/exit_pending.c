@@ -22,17 +22,17 @@ static void *reads_for_ever(void *unused)
 {
 	(void)unused;
 	urcu_qsbr_register_thread();
-	for (;;)
-		pause();
+	while (pause())
+		;
+	return NULL;
 }
 
 static void *retires_for_ever(void *unused)
 {
 	(void)unused;
-	for (;;) {
+	while (usleep(100) == 0)
 		retire_many(100);
-		usleep(100);
-	}
+	return NULL;
 }
 
 static void *exits(void *unused)

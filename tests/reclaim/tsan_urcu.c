@@ -1,9 +1,8 @@
 /*
- * liburcu is not built for ThreadSanitizer: it would not see that a reader's quiescent state comes before the end
- * of the grace period that waited for it, and call every reuse a race. These take the place of liburcu's own in
- * front of them, also inside the flavours' structs, and say so: what a reader did before it left a section
- * comes before whatever follows a synchronize. A library that is linked
- * before liburcu under -fsanitize=thread only.
+ * liburcu is not built for ThreadSanitizer, which would not see that a reader's quiescent state comes before the end
+ * of the grace period that waited for it, and would call every reuse a race. These stand in front of liburcu's own,
+ * also inside the flavours' structs, and say it: what a reader did before it left a section comes before whatever
+ * follows a synchronize. A library linked before liburcu, under -fsanitize=thread only.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
