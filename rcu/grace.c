@@ -6,9 +6,11 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <urcu/flavor.h>
 
-#define NAP_NS 1000000 /* lets demand gather; none when it is urgent */
+#define NAP_NS 1000000 /* lets demand gather; cut short when it is urgent */
+#define PAUSE_NS 20000 /* between grace periods, always */
 #define WORKER_STACK ((size_t)256 << 10)
 
 struct grace grace;
@@ -16,6 +18,7 @@ void (*_Atomic grace_ended)(void);
 
 static _Thread_local bool paused __attribute__((tls_model("initial-exec"))); /* this thread forks, holding `running` */
 
+enum { AWAKE, NAPS, SLEEPS };
 enum { IDLE, STARTING, RUNNING };
 static atomic_int worker = IDLE;
 static pthread_mutex_t running = PTHREAD_MUTEX_INITIALIZER; /* one grace period at a time */
@@ -47,23 +50,30 @@ static bool behind(void)
 	       atomic_load_explicit(&grace.wanted, memory_order_seq_cst);
 }
 
+/* Dekker with grace_demand: asleep is stored before wanted and urgent are read. */
+static void rest(unsigned how, int64_t nanoseconds)
+{
+	atomic_store_explicit(&grace.asleep, how, memory_order_seq_cst);
+	if (how == SLEEPS ? !behind() : !atomic_load_explicit(&grace.urgent, memory_order_seq_cst))
+		sleep_on(&grace.asleep, how, nanoseconds);
+	atomic_store_explicit(&grace.asleep, AWAKE, memory_order_relaxed);
+}
+
 static void *work(void *nothing)
 {
 	const struct rcu_flavor_struct *flavor = flavor_get();
 
 	pthread_setname_np(pthread_self(), "qslab-grace");
+	prctl(PR_SET_TIMERSLACK, 1000); /* ns: the pause is short */
 	for (;;) {
-		while (!behind()) {
-			/* Dekker with grace_demand: asleep stored before wanted is read */
-			atomic_store_explicit(&grace.asleep, 1, memory_order_seq_cst);
-			if (!behind())
-				sleep_on(&grace.asleep, 1, -1);
-			atomic_store_explicit(&grace.asleep, 0, memory_order_relaxed);
-		}
+		while (!behind())
+			rest(SLEEPS, -1);
 		if (!atomic_load_explicit(&grace.urgent, memory_order_acquire))
-			sleep_on(&grace.urgent, 0, NAP_NS);
+			rest(NAPS, NAP_NS);
 		atomic_store_explicit(&grace.urgent, 0, memory_order_relaxed);
 		run_one(flavor);
+		/* under constant demand nobody need wake us */
+		nanosleep(&(struct timespec){0, PAUSE_NS}, NULL);
 	}
 	return nothing;
 }
@@ -97,17 +107,16 @@ void grace_demand(uint64_t cookie, bool urgent)
 	       !atomic_compare_exchange_weak_explicit(&grace.wanted, &wanted, cookie, memory_order_seq_cst,
 	                                              memory_order_relaxed))
 		continue;
-	if (urgent && !atomic_load_explicit(&grace.urgent, memory_order_relaxed)) {
-		atomic_store_explicit(&grace.urgent, 1, memory_order_release);
-		sleep_wake_all(&grace.urgent);
-	}
+	if (urgent && !atomic_load_explicit(&grace.urgent, memory_order_relaxed))
+		atomic_store_explicit(&grace.urgent, 1, memory_order_seq_cst);
 	if (__builtin_expect(atomic_load_explicit(&worker, memory_order_relaxed) == IDLE, 0)) {
 		int saved = errno;
 		start_worker();
 		errno = saved;
 	}
-	if (atomic_load_explicit(&grace.asleep, memory_order_seq_cst) && /* Dekker with work */
-	    atomic_exchange_explicit(&grace.asleep, 0, memory_order_seq_cst))
+	unsigned asleep = atomic_load_explicit(&grace.asleep, memory_order_seq_cst); /* Dekker with rest */
+	if ((asleep == SLEEPS || (asleep == NAPS && urgent)) &&
+	    atomic_exchange_explicit(&grace.asleep, AWAKE, memory_order_seq_cst) != AWAKE)
 		sleep_wake_all(&grace.asleep);
 }
 

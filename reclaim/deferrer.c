@@ -13,8 +13,8 @@
 #include <string.h>
 
 #define SPARES 2
-#define APPETITE_MOST 32
-#define SURPLUS_EVERY 8                      /* arrays sealed for one of surplus brought back */
+#define APPETITE_MOST 256                    /* arrays */
+#define PERIOD 512                           /* arrays sealed between two looks at surplus */
 #define READY_BYTES ((size_t)128 << 10)
 #define SURPLUS_AT_ONCE 2                    /* arrays an append may bring back to slabs */
 #define LARGE_BYTES ((size_t)1 << 20)        /* of large objects in one array */
@@ -141,8 +141,27 @@ void queue_ripen(struct deferrer *deferrer, unsigned class)
 			queue->nready++;
 		} else {
 			append_to(&queue->surplus, &queue->surplus_tail, array);
+			queue->nsurplus++;
 		}
 	}
+}
+
+static void leaves_stock(struct queue *queue, unsigned class, const struct array *array)
+{
+	add_arrays(queue, -1u);
+	if (class != CLASS_LARGE)
+		atomic_fetch_sub_explicit(&heap_stock, array->bytes, relaxed);
+}
+
+static struct array *take_surplus(struct queue *queue, unsigned class)
+{
+	struct array *array = take_first(&queue->surplus, &queue->surplus_tail);
+
+	queue->nsurplus--;
+	if (queue->nsurplus < queue->low_water)
+		queue->low_water = queue->nsurplus;
+	leaves_stock(queue, class, array);
+	return array;
 }
 
 /* A ready array, or NULL. */
@@ -150,17 +169,11 @@ static struct array *take_ready(struct queue *queue, unsigned class)
 {
 	struct array *array = queue->ready;
 
-	if (array) {
-		queue->ready = array->next;
-		queue->nready--;
-	} else if (queue->surplus) {
-		array = take_first(&queue->surplus, &queue->surplus_tail);
-	} else {
-		return NULL;
-	}
-	add_arrays(queue, -1u);
-	if (class != CLASS_LARGE)
-		atomic_fetch_sub_explicit(&heap_stock, array->bytes, relaxed);
+	if (!array)
+		return queue->surplus ? take_surplus(queue, class) : NULL;
+	queue->ready = array->next;
+	queue->nready--;
+	leaves_stock(queue, class, array);
 	return array;
 }
 
@@ -225,8 +238,9 @@ static struct array *new_array(struct deferrer *deferrer, unsigned class)
 /* ---- append ------------------------------------------------------------------------------------------ */
 
 /*
- * Lock held, once for each array sealed. A thread that allocates what it retires takes the ready arrays one by one,
- * and surplus goes back to slabs slowly; of one that does not, nothing is kept.
+ * Lock held, once for each array sealed. A thread that allocates what it retires comes back for its ready arrays: only
+ * those that lay in surplus through a whole period go back to slabs, one at a time. Of a thread that does not
+ * come back, nothing is kept.
  */
 static void release_surplus(struct deferrer *deferrer, unsigned class)
 {
@@ -238,11 +252,13 @@ static void release_surplus(struct deferrer *deferrer, unsigned class)
 		return;
 	}
 	queue->appetite--;
-	if (queue->surplus && queue->sealed % SURPLUS_EVERY == 0) {
-		add_arrays(queue, -1u);
-		struct array *array = take_first(&queue->surplus, &queue->surplus_tail);
-		atomic_fetch_sub_explicit(&heap_stock, array->bytes, relaxed);
-		bring_back(deferrer, class, array);
+	if (queue->sealed % PERIOD == 0) {
+		queue->excess = queue->low_water;
+		queue->low_water = queue->nsurplus;
+	}
+	if (queue->excess && queue->surplus) {
+		queue->excess--;
+		bring_back(deferrer, class, take_surplus(queue, class));
 	}
 }
 
