@@ -2,6 +2,7 @@
 #include "grace.h"
 #include "flavor.h"
 #include "readers.h"
+#include "sections.h"
 #include "sleep.h"
 
 #include <pthread.h>
@@ -174,4 +175,6 @@ void grace_after_fork(void)
 	atomic_store(&grace.waiters, 0);
 	pthread_mutex_init(&running, NULL);
 	readers_after_fork();
+	if (paused)
+		sections_after_fork();
 }

@@ -1,10 +1,11 @@
 /*
- * liburcu-qsbr's calls that name a reader, or wait for readers, on their way to liburcu: bound before its own by
+ * liburcu's calls that name a reader, or wait for readers, on their way to liburcu: bound before its own by
  * linking or preloading us first. In a forked child they end here (readers.h). Not part of libqslab.a.
  */
 #define _GNU_SOURCE
 #include "grace.h"
 #include "readers.h"
+#include "sections.h"
 
 #include <dlfcn.h>
 
@@ -13,6 +14,10 @@
 void urcu_qsbr_register_thread(void);
 void urcu_qsbr_unregister_thread(void);
 void urcu_qsbr_synchronize_rcu(void);
+void urcu_memb_register_thread(void);
+void urcu_memb_unregister_thread(void);
+void urcu_mb_register_thread(void);
+void urcu_mb_unregister_thread(void);
 
 static void pass_on(const char *name)
 {
@@ -39,4 +44,28 @@ EXPORT void urcu_qsbr_synchronize_rcu(void)
 		grace_wait(grace_cookie(), "synchronize_rcu");
 	else
 		pass_on("urcu_qsbr_synchronize_rcu");
+}
+
+EXPORT void urcu_memb_register_thread(void)
+{
+	pass_on("urcu_memb_register_thread");
+	sections_registered(SECTIONS_MEMB);
+}
+
+EXPORT void urcu_memb_unregister_thread(void)
+{
+	sections_unregister(SECTIONS_MEMB);
+	pass_on("urcu_memb_unregister_thread");
+}
+
+EXPORT void urcu_mb_register_thread(void)
+{
+	pass_on("urcu_mb_register_thread");
+	sections_registered(SECTIONS_MB);
+}
+
+EXPORT void urcu_mb_unregister_thread(void)
+{
+	sections_unregister(SECTIONS_MB);
+	pass_on("urcu_mb_unregister_thread");
 }

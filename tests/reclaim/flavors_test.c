@@ -145,6 +145,8 @@ Test(flavors, bp_inside) { inside_a_section(&urcu_bp_flavor); }
 static void forks(const struct rcu_flavor_struct *chosen)
 {
 	pthread_t readers[READERS];
+	if (chosen == &urcu_bp_flavor) /* liburcu asks for this */
+		pthread_atfork(urcu_bp_before_fork, urcu_bp_after_fork_parent, urcu_bp_after_fork_child);
 	use(chosen);
 	struct account before = account_open();
 	for (unsigned i = 0; i < SLOTS; i++)
