@@ -141,20 +141,12 @@ Test(flavors, memb_inside) { inside_a_section(&urcu_memb_flavor); }
 Test(flavors, mb_inside) { inside_a_section(&urcu_mb_flavor); }
 Test(flavors, bp_inside) { inside_a_section(&urcu_bp_flavor); }
 
-/*
- * The child of a process with readers of this flavour. qsbr's is a process like any other. liburcu lets bp's go on if
- * its own handlers run around fork. memb's and mb's registries still have the dead readers: nobody may wait there for
- * a grace period, but what does not wait works, and the child ends.
- */
-enum child { WAITS, WITH_HANDLERS, DOES_NOT_WAIT };
-
-static void forks(const struct rcu_flavor_struct *chosen, enum child kind)
+/* The child of a process with readers of this flavour goes on as its parent does. */
+static void forks(const struct rcu_flavor_struct *chosen)
 {
 	pthread_t readers[READERS];
-	if (chosen == &urcu_bp_flavor) /* liburcu asks for this */
-		pthread_atfork(urcu_bp_before_fork, urcu_bp_after_fork_parent, urcu_bp_after_fork_child);
 	use(chosen);
-	if (kind == WITH_HANDLERS)
+	if (chosen == &urcu_bp_flavor) /* liburcu asks for this */
 		pthread_atfork(urcu_bp_before_fork, urcu_bp_after_fork_parent, urcu_bp_after_fork_child);
 	struct account before = account_open();
 	for (unsigned i = 0; i < SLOTS; i++)
@@ -174,8 +166,6 @@ static void forks(const struct rcu_flavor_struct *chosen, enum child kind)
 				calls[i % CALLS].retire(slots[i], &slots[i]->rcu);
 				qslab_free(qslab_malloc(100));
 			}
-			if (kind == DOES_NOT_WAIT)
-				_exit(0);
 			qslab_rcu_barrier();
 			_exit(stats().waiting != 0);
 		}
@@ -192,7 +182,7 @@ static void forks(const struct rcu_flavor_struct *chosen, enum child kind)
 	account_balances(&before, 50 * SLOTS);
 }
 
-Test(flavors, qsbr_fork, .disabled = SANITIZED) { forks(&urcu_qsbr_flavor, WAITS); }
-Test(flavors, memb_fork, .disabled = SANITIZED) { forks(&urcu_memb_flavor, DOES_NOT_WAIT); }
-Test(flavors, mb_fork, .disabled = SANITIZED) { forks(&urcu_mb_flavor, DOES_NOT_WAIT); }
-Test(flavors, bp_fork, .disabled = SANITIZED) { forks(&urcu_bp_flavor, WITH_HANDLERS); }
+Test(flavors, qsbr_fork, .disabled = SANITIZED) { forks(&urcu_qsbr_flavor); }
+Test(flavors, memb_fork, .disabled = SANITIZED) { forks(&urcu_memb_flavor); }
+Test(flavors, mb_fork, .disabled = SANITIZED) { forks(&urcu_mb_flavor); }
+Test(flavors, bp_fork, .disabled = SANITIZED) { forks(&urcu_bp_flavor); }
