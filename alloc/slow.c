@@ -98,18 +98,19 @@ static struct object object_at(const char *call, const void *start)
 	return object;
 }
 
-static void *move(const char *call, struct object *old, size_t size)
+/* To an object of `size` bytes, of which `kept` are copied. */
+static void *move(const char *call, void *start, size_t size, size_t kept)
 {
 	void *new = fast_malloc(size);
 
 	if (unlikely(!new))
 		return NULL;
-	memcpy(new, old->start, size < old->size ? size : old->size);
-	fast_free(call, old->start);
+	memcpy(new, start, kept);
+	fast_free(call, start);
 	return new;
 }
 
-void *resize(const char *call, void *start, size_t size)
+static SLOW void *resize_slow(const char *call, void *start, size_t size)
 {
 	if (!start)
 		return fast_malloc(size);
@@ -120,13 +121,24 @@ void *resize(const char *call, void *start, size_t size)
 	}
 	if (size > PTRDIFF_MAX - PAGE_SIZE)
 		return no_memory();
-	if (old.class == CLASS_LARGE) {
-		if (size > MEDIUM_MAX)
-			return large_resize(old.descriptor, size);
-	} else if (size <= old.size && (size >= old.size / 2 || class_of(size) == old.class)) {
+	if (old.class == CLASS_LARGE && size > MEDIUM_MAX)
+		return large_resize(old.descriptor, size);
+	return move(call, start, size, size < old.size ? size : old.size);
+}
+
+void *resize(const char *call, void *start, size_t size)
+{
+	uint64_t entry = likely(region_has(start)) ? entry_of(start) : 0;
+	const struct class_info *class = &classes[entry_class(entry)];
+	size_t old = class->size;
+
+	if (unlikely(!is_start(entry, start, class->divisor) || size - 1 >= MEDIUM_MAX))
+		return resize_slow(call, start, size);
+	if (size > old)
+		return move(call, start, size, old);
+	if (size >= old / 2 || class_of(size) == entry_class(entry))
 		return start; /* less than half would be lost */
-	}
-	return move(call, &old, size);
+	return move(call, start, size, size);
 }
 
 size_t usable_size(const char *call, const void *start)
