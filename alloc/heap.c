@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/sdt.h>
 
 #define FIRST_LIMIT 8
 #define FREE_GROWTH_BYTES 8192 /* frees alone grow a magazine to this; allocations to its capacity */
@@ -265,6 +266,7 @@ static void flush(struct heap *heap, void **objects, unsigned count)
 	struct group groups[MAGAZINE_MAX];
 	struct slab *dead = NULL;
 	unsigned all = make_groups(groups, objects, count), remotes = 0;
+	DTRACE_PROBE2(qslab, flush, count, all);
 
 	lock_take(&heap->lock);
 	for (unsigned i = 0; i < all; i++) {
@@ -526,6 +528,7 @@ void *heap_refill(struct heap *heap, unsigned class)
 			store_relaxed(&magazine->top, slots + taken - 1);
 		}
 	}
+	DTRACE_PROBE2(qslab, refill, class, object);
 	if (unlikely(!object))
 		errno = ENOMEM;
 	return object;

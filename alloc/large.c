@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sdt.h>
 
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
@@ -112,6 +113,7 @@ static struct large *create(size_t size, size_t reserve, size_t alignment, bool 
 	}
 	list_add(large);
 	mark_large(large, 0, large->pages, true);
+	DTRACE_PROBE2(qslab, large_alloc, large->span.start, large->size);
 	return large;
 }
 
@@ -134,6 +136,7 @@ void *large_alloc(size_t size, size_t alignment, bool zero)
 /* The page map no longer knows the object. */
 static void destroy(struct large *large)
 {
+	DTRACE_PROBE2(qslab, large_free, large->span.start, large->size);
 	list_remove(large);
 	span_free(large->span, large->pages);
 	meta_free(large, sizeof *large);

@@ -3,7 +3,7 @@
 #include "misuse.h"
 #include "region.h"
 
-#include <string.h>
+#include <sys/sdt.h>
 
 static void map_slab(struct slab *slab, bool set)
 {
@@ -45,6 +45,7 @@ struct slab *slab_create(unsigned class, struct heap *heap)
 		store_relaxed(&slab->remote[w], 0);
 	}
 	map_slab(slab, true);
+	DTRACE_PROBE4(qslab, slab_create, class, slab->first, slab->objects, heap);
 	return slab;
 }
 
@@ -53,6 +54,7 @@ void slab_destroy(struct slab *slab)
 	assert(load_relaxed(&slab->nfree) == slab->objects);
 	assert(load_relaxed(&slab->announced) == 0);
 	map_slab(slab, false);
+	DTRACE_PROBE2(qslab, slab_destroy, slab->class, slab->first);
 	struct span span = slab_span(slab);
 	unsigned pages = classes[slab->class].pages;
 	meta_free(slab, slab_descriptor_size(slab->words));

@@ -6,6 +6,7 @@
 #include "source.h"
 
 #include <errno.h>
+#include <sys/sdt.h>
 
 #define BUDGET_LEAST ((size_t)2 << 20)
 #define BUDGET_LIVE_PART 32
@@ -162,6 +163,7 @@ static bool purge(void)
 		size_t purged = load_relaxed(&source_purged) - before;
 		lock_take(&cache.lock);
 		cache.purged_lately += purged;
+		DTRACE_PROBE1(qslab, purge, purged);
 	}
 	return any;
 }
@@ -284,6 +286,7 @@ struct span span_alloc(size_t pages, size_t alignment, bool zero)
 		span = source_alloc(pages, alignment, zero);
 	if (!span.start)
 		return span;
+	DTRACE_PROBE2(qslab, span_alloc, span.start, pages);
 	lock_take(&cache.lock);
 	cache.live += bytes;
 	lock_drop(&cache.lock);

@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/sdt.h>
 #include <sys/prctl.h>
 #include <urcu/flavor.h>
 
@@ -32,9 +33,11 @@ static void run_one(const struct rcu_flavor_struct *flavor)
 	atomic_store_explicit(&grace.began, sleep_clock(), memory_order_relaxed);
 	atomic_store_explicit(&grace.started, number, memory_order_seq_cst);
 	grace_fence(); /* pairs with grace_cookie */
+	DTRACE_PROBE1(qslab, grace_start, number);
 	if (!readers_synchronize())
 		flavor->update_synchronize_rcu();
 	atomic_store_explicit(&grace.completed, number, memory_order_release); /* pairs with grace_over */
+	DTRACE_PROBE1(qslab, grace_end, number);
 	pthread_mutex_unlock(&running);
 
 	atomic_fetch_add_explicit(&grace.turn, 1, memory_order_seq_cst); /* before waiters is read: grace_wait */

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/sdt.h>
 
 #define SPARES 2
 #define APPETITE_MOST 256                    /* arrays */
@@ -114,6 +115,7 @@ unsigned array_seal(struct deferrer *deferrer, unsigned class)
 	queue->note_count = 0;
 	deferrer->sealed_objects += array->count;
 	set_empty(pending);
+	DTRACE_PROBE4(qslab, seal, class, array->count - array->first, array->bytes, array->cookie);
 	return pressure_add(array->bytes);
 }
 
@@ -424,6 +426,7 @@ static void donate(struct heap *heap, unsigned class)
 		if (old)
 			keep_spare(queue, class, old);
 		deferrer->exchanged++;
+		DTRACE_PROBE2(qslab, exchange, class, array->count - array->first);
 	}
 	deferrer_unlock(deferrer);
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sdt.h>
 #include <unistd.h>
 
 #define HURRY ((size_t)64 << 10) /* about what a core's cache holds beside the program's own data */
@@ -48,6 +49,7 @@ unsigned pressure_add(size_t bytes)
 void pressure_tell(void)
 {
 	atomic_fetch_add_explicit(&pressure.crossings, 1, relaxed);
+	DTRACE_PROBE2(qslab, over_hard, pressure_bytes(), hard_limit());
 	void (*callback)(size_t) = atomic_load_explicit(&pressure.callback, acquire);
 	if (callback)
 		callback(pressure_bytes());

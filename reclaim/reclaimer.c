@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/sdt.h>
 
 #define TICK_NS ((int64_t)100000000)
 #define LONGEST_NS ((int64_t)3600 * 1000000000)
@@ -64,6 +65,7 @@ static void report_stall(uint64_t number, int64_t age)
 
 	deferrers_count(&counts);
 	atomic_fetch_add_explicit(&reclaimer.stalls, 1, relaxed);
+	DTRACE_PROBE2(qslab, stall, number, age);
 	report_line("qslab: grace period %llu has not ended for %.1f s; %llu objects, %zu KiB wait for it; %s",
 	            (unsigned long long)number, (double)age / 1e9,
 	            (unsigned long long)(counts.retired - counts.reclaimed), (size_t)counts.waiting_bytes >> 10,

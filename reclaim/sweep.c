@@ -4,6 +4,8 @@
 #include "pressure.h"
 #include "rcu/grace.h"
 
+#include <sys/sdt.h>
+
 #define ARRAYS_AT_ONCE 16 /* released with one deferrer's lock held */
 
 /* ---- one class of one deferrer (lock held) ------------------------------------------------------------ */
@@ -48,6 +50,7 @@ static void settle(struct deferrer *deferrer, unsigned class)
 	unsigned count = queue->note_count - array->first;
 	release_objects(array->slots + 1 + array->first, count);
 	array->first = queue->note_count;
+	DTRACE_PROBE2(qslab, settle, class, count);
 	deferrer->reclaimed += count;
 	deferrer->flushed += count;
 	queue->note_count = 0;
