@@ -66,6 +66,12 @@ bool flavor_is_qsbr(void)
 	return flavor && flavor == atomic_load_explicit(&qsbr, memory_order_acquire);
 }
 
+bool flavor_is_bp(void)
+{
+	const struct rcu_flavor_struct *flavor = flavor_get();
+	return flavor && flavor == dlsym(RTLD_DEFAULT, "urcu_bp_flavor");
+}
+
 bool flavor_wait_begin(const char *call)
 {
 	const struct rcu_flavor_struct *flavor = flavor_get();

@@ -13,6 +13,7 @@ bool flavor_set(const struct rcu_flavor_struct *flavor);
 const struct rcu_flavor_struct *flavor_get(void);
 
 bool flavor_is_qsbr(void);
+bool flavor_is_bp(void);
 
 /* Around a wait of the calling thread: no reader while it waits; aborts in a read-side section of other flavours. */
 bool flavor_wait_begin(const char *call);

@@ -13,6 +13,7 @@
 
 #define NAP_NS 1000000 /* lets demand gather; cut short when it is urgent */
 #define PAUSE_NS 20000 /* between grace periods, always */
+#define PAUSE_LIMIT_S 2
 #define WORKER_STACK ((size_t)256 << 10)
 
 struct grace grace;
@@ -149,20 +150,24 @@ void grace_wait(uint64_t cookie, const char *call)
 }
 
 /*
- * With the flavours whose readers are not ours after fork (rcu/README.md) the child needs liburcu's locks free: no grace
- * period of ours may hold them. Its end can be waited for unless the forking thread is itself a reader now.
+ * With memb and mb, whose readers are not ours after fork (rcu/README.md), the child needs liburcu's locks free: no grace
+ * period of ours may hold them. Its end can be waited for unless the forking thread is itself a reader now; not for
+ * ever, since it may be waiting for a lock that a prepare handler before us took. With bp such a handler, liburcu's
+ * own, has taken all locks already.
  */
 static bool may_pause(void)
 {
 	const struct rcu_flavor_struct *flavor = atomic_load(&worker) == RUNNING ? flavor_get() : NULL;
-	return flavor && !flavor_is_qsbr() && !flavor->read_ongoing();
+	return flavor && !flavor_is_qsbr() && !flavor_is_bp() && !flavor->read_ongoing();
 }
 
 void grace_before_fork(void)
 {
-	paused = may_pause();
-	if (paused)
-		pthread_mutex_lock(&running);
+	struct timespec limit;
+
+	clock_gettime(CLOCK_REALTIME, &limit);
+	limit.tv_sec += PAUSE_LIMIT_S;
+	paused = may_pause() && !pthread_mutex_timedlock(&running, &limit);
 }
 
 void grace_after_fork_parent(void)
