@@ -10,18 +10,21 @@
 
 static atomic_ulong edge;
 
-#define REAL(name)                                                                                         \
-	static void (*_Atomic real)(void);                                                                      \
-	if (!real)                                                                                        \
-		real = (void (*)(void))dlsym(RTLD_NEXT, #name)
+static void call_real(void (*_Atomic *real)(void), const char *name)
+{
+	void (*function)(void) = atomic_load_explicit(real, memory_order_relaxed);
+	if (!function)
+		atomic_store_explicit(real, function = (void (*)(void))dlsym(RTLD_NEXT, name), memory_order_relaxed);
+	function();
+}
 
 #define LEAVES(name)                                                                                       \
 	void name(void);                                                                                  \
 	void name(void)                                                                                   \
 	{                                                                                                 \
-		REAL(name);                                                                               \
+		static void (*_Atomic real)(void);                                                        \
 		atomic_fetch_add_explicit(&edge, 1, memory_order_release);                                \
-		real();                                                                                   \
+		call_real(&real, #name);                                                                  \
 	}
 
 /* A synchronize is a quiescent state too. */
@@ -29,9 +32,9 @@ static atomic_ulong edge;
 	void name(void);                                                                                  \
 	void name(void)                                                                                   \
 	{                                                                                                 \
-		REAL(name);                                                                               \
+		static void (*_Atomic real)(void);                                                        \
 		atomic_fetch_add_explicit(&edge, 1, memory_order_release);                                \
-		real();                                                                                   \
+		call_real(&real, #name);                                                                  \
 		atomic_load_explicit(&edge, memory_order_acquire);                                        \
 	}
 
