@@ -10,7 +10,7 @@
 
 #define BUDGET_LEAST ((size_t)2 << 20)
 #define BUDGET_LIVE_PART 32
-#define REGRET_GAIN 8
+#define REGRET_GAIN 64
 #define META_SPAN_PAGES ((size_t)16)
 _Static_assert(META_SPAN_PAGES << PAGE_SHIFT >= META_SIZE_MAX, "a span holds any descriptor");
 #define RECOUNT_LEAST ((size_t)2 << 20) /* bytes freed between two questions to the source */
