@@ -172,8 +172,10 @@ void debug_alloc(void *object)
 /* What free and realloc were given is not LIVE. */
 static _Noreturn void not_live(const char *call, const struct record *record)
 {
-	misuse_ended(call, (void *)record->object, record->size,
-	             record->state == RECORD_RETIRED ? "free of a retired" : "double free of a");
+	const char *what = record->state == RECORD_RETIRED ? "free of a retired"
+	                   : record->retired               ? "free, after its grace period, of a"
+	                                                   : "double free of a";
+	misuse_ended(call, (void *)record->object, record->size, what);
 }
 
 /* The object that starts there and is not back in its slab, or a report. */

@@ -9,6 +9,14 @@
 #include <errno.h>
 #include <qslab/rcu.h>
 
+static _Noreturn void not_live(const char *call, const struct record *record)
+{
+	const char *what = record->state == RECORD_RETIRED ? "double retire of a"
+	                   : record->retired               ? "double retire, after the grace period, of a"
+	                                                   : "retire of a freed";
+	misuse_ended(call, (void *)record->object, record->size, what);
+}
+
 void debug_retire(const char *call, void *object)
 {
 	struct object found;
@@ -23,8 +31,7 @@ void debug_retire(const char *call, void *object)
 		return;
 	struct event event = event_now();
 	if (tracking && !record_change(object, found.size, RECORD_LIVE, RECORD_RETIRED, &event, &record))
-		misuse_ended(call, object, found.size,
-		             record.state == RECORD_RETIRED ? "double retire of a" : "retire of a freed");
+		not_live(call, &record);
 	if (!sample_end(object, true, &event))
 		misuse_ended(call, object, found.size, "double retire of a");
 	errno = saved;
