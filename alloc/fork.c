@@ -10,6 +10,7 @@
  */
 #define _GNU_SOURCE
 #include "class.h"
+#include "debug.h"
 #include "large.h"
 #include "meta.h"
 #include "option.h"
@@ -51,11 +52,13 @@ static void child(void)
 	if (heap_first() && heap_first()->all_next)
 		relist_large();
 	span_after_fork();
+	debug_after_fork();
 }
 
 __attribute__((constructor(101))) static void start(void)
 {
 	option_init();
 	class_init(); /* while there is one thread: the fast path reads the tables without a check */
+	debug_start();
 	pthread_atfork(prepare, parent, child);
 }

@@ -4,6 +4,7 @@
 #include "meta.h"
 #include "misuse.h"
 #include "region.h"
+#include "sample.h"
 
 #include <errno.h>
 #include <string.h>
@@ -100,6 +101,7 @@ static struct large *create(size_t size, size_t reserve, size_t alignment, bool 
 	struct large *large = span_meta_alloc(sizeof *large);
 	if (!large)
 		return NULL;
+	large->sample = NULL;
 	large->size = PAGES_OF(size) << PAGE_SHIFT;
 	large->pages = PAGES_OF(size) + reserve;
 	large->span = span_alloc(large->pages, alignment, zero);
@@ -133,13 +135,23 @@ void *large_alloc(size_t size, size_t alignment, bool zero)
 	return large->span.start;
 }
 
+void large_discard(struct large *large)
+{
+	span_free(large->span, large->pages);
+	if (unlikely(large->sample != NULL))
+		meta_free(large->sample, sizeof *large->sample);
+	meta_free(large, sizeof *large);
+}
+
 /* The page map no longer knows the object. */
 static void destroy(struct large *large)
 {
 	DTRACE_PROBE2(qslab, large_free, large->span.start, large->size);
 	list_remove(large);
-	span_free(large->span, large->pages);
-	meta_free(large, sizeof *large);
+	if (unlikely(large->sample != NULL))
+		sample_keep(large);
+	else
+		large_discard(large);
 }
 
 void large_free(const char *call, void *pointer)
