@@ -15,6 +15,7 @@
 #include "meta.h"
 #include "option.h"
 #include "region.h"
+#include "segment.h"
 #include "thread.h"
 
 #include <pthread.h>
@@ -53,6 +54,7 @@ static void child(void)
 		relist_large();
 	span_after_fork();
 	debug_after_fork();
+	segment_after_fork();
 }
 
 __attribute__((constructor(101))) static void start(void)
@@ -60,5 +62,6 @@ __attribute__((constructor(101))) static void start(void)
 	option_init();
 	class_init(); /* while there is one thread: the fast path reads the tables without a check */
 	debug_start();
+	segment_init();
 	pthread_atfork(prepare, parent, child);
 }

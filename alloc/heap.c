@@ -3,6 +3,7 @@
 #include "meta.h"
 #include "misuse.h"
 #include "region.h"
+#include "segment.h"
 #include "slab.h"
 
 #include <errno.h>
@@ -728,4 +729,28 @@ void heap_after_fork(struct heap *own)
 		relist_slab(own, slab);
 		page += slab_pages - 1;
 	}
+}
+
+/* ---- for tools ------------------------------------------------------------------------------------- */
+
+void heap_publish(struct qslab_segment_heaps *out)
+{
+	*out = (struct qslab_segment_heaps){
+		.first = PUBLISH_WORD(heaps.all, 8),
+		.stock = PUBLISH_WORD(heap_stock, 8),
+		.size = sizeof(struct heap),
+		.next = PUBLISH(struct heap, all_next, 8),
+		.lock = PUBLISH(struct heap, lock.held, 4),
+		.state = PUBLISH(struct heap, state, 4),
+		.notify = PUBLISH(struct heap, notify, 8),
+		.magazines = offsetof(struct heap, magazines),
+		.magazine_stride = sizeof(struct magazine),
+		.top = PUBLISH(struct magazine, top, 8),
+		.slots = PUBLISH(struct magazine, slots, 8),
+		.bins = offsetof(struct heap, bins),
+		.bin_stride = sizeof(struct bin),
+		.partial = PUBLISH(struct bin, partial, 8),
+		.full = PUBLISH(struct bin, full, 8),
+		.kept = PUBLISH(struct bin, kept, 8),
+	};
 }

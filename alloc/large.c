@@ -5,6 +5,7 @@
 #include "misuse.h"
 #include "region.h"
 #include "sample.h"
+#include "segment.h"
 
 #include <errno.h>
 #include <string.h>
@@ -236,4 +237,17 @@ void large_after_fork(void)
 void large_relist(struct large *large)
 {
 	list_add(large);
+}
+
+void large_publish(struct qslab_segment_large *out)
+{
+	*out = (struct qslab_segment_large){
+		.first = PUBLISH_WORD(all.first, 8),
+		.bytes = PUBLISH_WORD(all.bytes, 8),
+		.lock = PUBLISH_WORD(all.lock.held, 4),
+		.start = PUBLISH(struct large, span.start, 8),
+		.pages = PUBLISH(struct large, pages, 8),
+		.size = PUBLISH(struct large, size, 8),
+		.next = PUBLISH(struct large, next, 8),
+	};
 }

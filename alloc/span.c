@@ -3,6 +3,7 @@
 #include "meta.h"
 #include "option.h"
 #include "region.h"
+#include "segment.h"
 #include "source.h"
 
 #include <errno.h>
@@ -436,4 +437,21 @@ void span_after_fork(void)
 #endif
 	lock_drop(&region.lock);
 	span_gate_open();
+}
+
+void span_publish(struct qslab_segment_spans *out)
+{
+	_Static_assert(LINK_SHIFT == 16 && ENTRY_SOURCE_OWN == QSLAB_ENTRY_SOURCE_OWN, "as published");
+	*out = (struct qslab_segment_spans){
+		.lock = PUBLISH_WORD(cache.lock.held, 4),
+		.bins = PUBLISH_WORD(cache.bins[0], 8),
+		.waiting = PUBLISH_WORD(cache.waiting, 8),
+		.cached = PUBLISH_WORD(cache.cached, 8),
+		.dirty = PUBLISH_WORD(cache.dirty, 8),
+		.freed = PUBLISH_WORD(cache.freed, 8),
+		.live = PUBLISH_WORD(cache.live, 8),
+		.credit = PUBLISH_WORD(cache.credit, 8),
+		.purged = PUBLISH_WORD(source_purged, 8),
+		.count = SPAN_CACHED_PAGES + 1,
+	};
 }

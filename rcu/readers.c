@@ -9,6 +9,7 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <qslab/segment.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
@@ -156,4 +157,21 @@ void readers_after_fork(void)
 	}
 	if (seen)
 		atomic_store(&ours, true);
+}
+
+_Static_assert(sizeof none.next == 8 && sizeof none.qsbr == 8 && sizeof none.tid == 4 && sizeof found == 8,
+               "as published");
+_Static_assert(sizeof ((struct urcu_qsbr_reader *)0)->ctr == 8 && sizeof ((struct urcu_gp *)0)->ctr == 8, "as published");
+
+void readers_publish(struct qslab_segment_readers *out)
+{
+	*out = (struct qslab_segment_readers){
+		.first = (uintptr_t)&none,
+		.global = (uintptr_t)&found,
+		.next = offsetof(struct reader, next),
+		.qsbr = offsetof(struct reader, qsbr),
+		.tid = offsetof(struct reader, tid),
+		.counter = offsetof(struct urcu_qsbr_reader, ctr),
+		.global_counter = offsetof(struct urcu_gp, ctr),
+	};
 }
