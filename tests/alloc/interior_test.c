@@ -1,6 +1,5 @@
 /* Any address inside a live object leads to its start and size; no other address does. */
 #include "alloc/class.h"
-#include "alloc/class.h"
 #include "alloc/region.h"
 #include "check.h"
 
