@@ -4,6 +4,7 @@
 . "$(dirname "$0")/common.bash"
 here=$(readlink -f "$(dirname "$0")")/lttng
 version=2.13.9-1+deb12u1
+[ -n "${QSLAB_SOAK:-}" ] || skip "it builds the program, for minutes: tools/check --soak, or QSLAB_SOAK=1"
 need apt-get; need dpkg-source; need make; need cc; need pkg-config
 pkg-config --exists popt libxml-2.0 liburcu || skip "no headers of popt, libxml2, liburcu"
 cd "$work" || exit 1
