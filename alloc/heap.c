@@ -342,6 +342,11 @@ static struct array *array_of(void **slots)
 	return slots ? (struct array *)((char *)slots - offsetof(struct array, slots)) : NULL;
 }
 
+static size_t first_limit(unsigned class)
+{
+	return classes[class].capacity < FIRST_LIMIT ? classes[class].capacity : FIRST_LIMIT;
+}
+
 static bool magazine_ready(struct magazine *magazine, unsigned class)
 {
 	if (likely(magazine->slots))
@@ -349,9 +354,8 @@ static bool magazine_ready(struct magazine *magazine, unsigned class)
 	struct array *array = heap_array_new(class);
 	if (!array)
 		return false;
-	unsigned limit = classes[class].capacity < FIRST_LIMIT ? classes[class].capacity : FIRST_LIMIT;
 	store_relaxed(&magazine->slots, array->slots);
-	magazine->limit = array->slots + limit;
+	magazine->limit = array->slots + first_limit(class);
 	store_relaxed(&magazine->top, array->slots);
 	return true;
 }
@@ -361,7 +365,7 @@ struct array *heap_exchange(struct heap *heap, unsigned class, struct array *ful
 	struct magazine *magazine = &heap->magazines[class];
 	struct array *old = array_of(magazine->slots);
 	unsigned count = full->count - full->first;
-	size_t limit = old ? (size_t)(magazine->limit - magazine->slots) : 0;
+	size_t limit = old ? (size_t)(magazine->limit - magazine->slots) : first_limit(class); /* never 0, if count is */
 
 	assert(!old || load_relaxed(&magazine->top) == magazine->slots);
 	if (full->first)
