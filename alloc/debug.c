@@ -6,6 +6,7 @@
 #include "object.h"
 #include "option.h"
 #include "record.h"
+#include "region.h"
 #include "report.h"
 #include "sample.h"
 #include "thread.h"
@@ -92,17 +93,19 @@ static void give_back(void *object, size_t size)
 	record_change(object, size, RECORD_QUARANTINED, RECORD_FREED, NULL, NULL);
 	if (!object_find(object, &found))
 		misuse_pointer(call, object);
+	if (classes[found.class].traits & CLASS_WIPE)
+		memset(object, 0, found.size);
 	if (found.class == CLASS_LARGE)
 		large_free(call, object);
 	else
 		heap_late_free(object);
 }
 
-/* The oldest, if there is too much. */
-static bool take_surplus(struct waiting *waiting)
+/* The oldest, if there are more than `objects`, or too many bytes. */
+static bool take_surplus(struct waiting *waiting, size_t objects)
 {
 	lock_take(&quarantine.lock);
-	bool surplus = quarantine.tail - quarantine.head > QUARANTINE_OBJECTS - 1 || quarantine.bytes > QUARANTINE_BYTES;
+	bool surplus = quarantine.tail - quarantine.head > objects || quarantine.bytes > QUARANTINE_BYTES;
 	if (surplus) {
 		*waiting = quarantine.ring[quarantine.head % QUARANTINE_OBJECTS];
 		quarantine.head++;
@@ -112,13 +115,20 @@ static bool take_surplus(struct waiting *waiting)
 	return surplus;
 }
 
+/* A constructor's work, or what readers may look at, must stay. */
+static bool keeps_content(const void *object)
+{
+	unsigned class = entry_class(entry_of(object));
+	return class >= CLASS_OWN && ((classes[class].traits & CLASS_TYPESAFE) || own_class(class)->ctor);
+}
+
 /* QUARANTINED already, so it is ours alone. A sampled object's page is protected instead. */
 static void quarantine_add(void *object, size_t size)
 {
 	struct waiting waiting = {object, size};
 	int saved = errno;
 
-	if (size > QUARANTINE_LARGEST || sample_of(object)) {
+	if (size > QUARANTINE_LARGEST || sample_of(object) || keeps_content(object)) {
 		give_back(object, size);
 		errno = saved;
 		return;
@@ -130,7 +140,7 @@ static void quarantine_add(void *object, size_t size)
 			break;
 		lock_drop(&quarantine.lock); /* others put theirs in faster than they take the surplus out */
 		struct waiting oldest;
-		if (take_surplus(&oldest)) {
+		if (take_surplus(&oldest, QUARANTINE_OBJECTS - 1)) {
 			check_poison(&oldest);
 			give_back(oldest.object, oldest.size);
 		}
@@ -139,11 +149,21 @@ static void quarantine_add(void *object, size_t size)
 	quarantine.tail++;
 	quarantine.bytes += size;
 	lock_drop(&quarantine.lock);
-	while (take_surplus(&waiting)) {
+	while (take_surplus(&waiting, QUARANTINE_OBJECTS - 1)) {
 		check_poison(&waiting);
 		give_back(waiting.object, waiting.size);
 	}
 	errno = saved;
+}
+
+void debug_empty_quarantine(void)
+{
+	struct waiting waiting;
+
+	while (take_surplus(&waiting, 0)) {
+		check_poison(&waiting);
+		give_back(waiting.object, waiting.size);
+	}
 }
 
 __attribute__((destructor)) static void at_exit(void)

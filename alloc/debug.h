@@ -37,6 +37,9 @@ void debug_release(const char *call, void *object);
 /* What is known of the object at or around the address, and the stack of the call: printed behind a report's line. */
 void debug_explain(const void *address);
 
+/* Everything in the quarantine goes back: before a cache is destroyed. */
+void debug_empty_quarantine(void);
+
 void debug_after_fork(void);
 
 #endif

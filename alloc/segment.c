@@ -119,6 +119,9 @@ void segment_init(void)
 	publish_classes(&made->classes);
 	publish_slab(&made->slab);
 	heap_publish(&made->heaps);
+	made->caches.first = CLASS_OWN;
+	made->caches.count = CLASS_OWN_COUNT;
+	made->caches.bins = offsetof(struct heap, own_bins);
 	large_publish(&made->large);
 	span_publish(&made->spans);
 	meta_publish(&made->meta);

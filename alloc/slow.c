@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "slow.h"
+#include "cache.h"
 #include "debug.h"
 #include "fast.h"
 #include "large.h"
@@ -58,13 +59,18 @@ void slow_free(const char *call, void *object)
 {
 	if (!object)
 		return;
+	uint64_t entry = region_has(object) ? entry_of(object) : 0;
+	unsigned class = entry_class(entry);
+	bool is_slab = is_start(entry, object, classes[class].divisor);
+	if (is_slab && class >= CLASS_OWN) {
+		own_free(call, class, object);
+		return;
+	}
 	if (unlikely(tracking)) {
 		debug_free(call, object);
 		return;
 	}
-	uint64_t entry = region_has(object) ? entry_of(object) : 0;
-	unsigned class = entry_class(entry);
-	if (!is_start(entry, object, classes[class].divisor)) {
+	if (!is_slab) {
 		free_large(call, object);
 		return;
 	}
@@ -169,7 +175,8 @@ void *resize(const char *call, void *start, size_t size)
 	const struct class_info *class = &classes[entry_class(entry)];
 	size_t old = class->size;
 
-	if (unlikely(!is_start(entry, start, class->divisor) || size - 1 >= MEDIUM_MAX || tracking))
+	if (unlikely(!is_start(entry, start, class->divisor) || size - 1 >= MEDIUM_MAX || tracking ||
+	             entry_class(entry) >= CLASS_OWN))
 		return resize_slow(call, start, size);
 	if (size > old)
 		return move(call, start, size, old);
@@ -188,7 +195,7 @@ bool trim(void)
 	struct heap *heap = thread_heap_get();
 
 	if (heap)
-		heap_flush_all(heap);
-	heap_trim_all();
+		heap_flush_all(heap, false);
+	heap_trim(CLASS_NONE);
 	return span_trim();
 }

@@ -63,6 +63,7 @@ __attribute__((constructor(102))) static void start(void)
 		return;
 	publish_array(&segment->array);
 	publish_deferrers(&segment->deferrers);
+	segment->caches.queues = offsetof(struct deferrer, own_queues);
 	chain_publish(&segment->chain);
 	publish_grace(&segment->grace);
 	readers_publish(&segment->readers);

@@ -96,6 +96,38 @@ static bool list_arrays(struct work *work, struct list *list, uint64_t at, unsig
 	return !at;
 }
 
+/* Where a class's queue stands in what read_whole read. */
+static size_t queue_at(const struct work *work, unsigned class)
+{
+	const struct qslab_segment_deferrers *offsets = &work->segment->deferrers;
+	unsigned first = work->segment->caches.first;
+
+	return class < first ? offsets->queues + class * offsets->queue_stride
+	                     : offsets->size + (class - first) * offsets->queue_stride;
+}
+
+/* A deferrer, and behind it the queues of caches' own classes: zero where there are none. */
+static size_t whole_size(const struct work *work)
+{
+	return queue_at(work, (unsigned)work->out->class_count);
+}
+
+static bool read_whole(struct work *work, uint64_t at, char *bytes)
+{
+	const struct qslab_segment_caches *caches = &work->segment->caches;
+	const struct qslab_segment_deferrers *offsets = &work->segment->deferrers;
+
+	memset(bytes, 0, whole_size(work));
+	if (!source_read(work->source, at, bytes, offsets->size))
+		return false;
+	for (unsigned i = 0; i < caches->count; i++) {
+		uint64_t queue = word_at(bytes, caches->queues + i * 8);
+		if (queue && !source_read(work->source, queue, bytes + queue_at(work, caches->first + i), offsets->queue_stride))
+			return false;
+	}
+	return true;
+}
+
 /* Between two readings of it: what must not have changed. */
 static bool same(const struct work *work, const char *a, const char *b)
 {
@@ -107,7 +139,7 @@ static bool same(const struct work *work, const char *a, const char *b)
 		return false;
 	for (size_t class = 1; class < work->out->class_count; class++) {
 		const size_t pending = offsets->pending + class * offsets->pending_stride;
-		const size_t queue = offsets->queues + class * offsets->queue_stride;
+		const size_t queue = queue_at(work, (unsigned)class);
 		if (word_at(a + pending, offsets->top) != word_at(b + pending, offsets->top) ||
 		    word_at(a + pending, offsets->array) != word_at(b + pending, offsets->array) ||
 		    word_at(a + queue, offsets->head) != word_at(b + queue, offsets->head) ||
@@ -123,7 +155,7 @@ static bool list_class(struct work *work, struct list *list, const char *deferre
 {
 	const struct qslab_segment_deferrers *offsets = &work->segment->deferrers;
 	const char *pending = deferrer + offsets->pending + class * offsets->pending_stride;
-	const char *queue = deferrer + offsets->queues + class * offsets->queue_stride;
+	const char *queue = deferrer + queue_at(work, class);
 	uint64_t array = word_at(pending, offsets->array), slots = array + work->segment->array.slots;
 	uint64_t top = word_at(pending, offsets->top);
 	bool whole = true;
@@ -150,7 +182,7 @@ static uint64_t waiting_of(const struct list *list)
 	return waiting;
 }
 
-/* `bytes` and `after` have room for a deferrer. */
+/* `bytes` and `after` have room for read_whole. */
 static bool read_deferrer(struct work *work, uint64_t at, char *bytes, char *after)
 {
 	const struct qslab_segment_deferrers *offsets = &work->segment->deferrers;
@@ -165,11 +197,11 @@ static bool read_deferrer(struct work *work, uint64_t at, char *bytes, char *aft
 		list.count = list.pending = 0;
 		free(list.found);
 		list.found = NULL;
-		if (!source_read(work->source, at, bytes, offsets->size))
+		if (!read_whole(work, at, bytes))
 			return false;
 		for (unsigned class = 1; class < work->out->class_count; class++)
 			whole &= list_class(work, &list, bytes, class);
-		if (!source_read(work->source, at, after, offsets->size))
+		if (!read_whole(work, at, after))
 			break;
 		stable = whole && same(work, bytes, after);
 	}
@@ -192,18 +224,21 @@ static bool read_deferrer(struct work *work, uint64_t at, char *bytes, char *aft
 static bool read_deferrers(struct work *work)
 {
 	const struct qslab_segment_deferrers *offsets = &work->segment->deferrers;
+	const struct qslab_segment_caches *caches = &work->segment->caches;
 	size_t size = offsets->size, count = work->out->class_count;
 	uint64_t at = read_word(work, offsets->first);
 
 	if (!at)
 		return true;
 	if (size > DEFERRER_SIZE_MOST || offsets->pending + count * offsets->pending_stride > size ||
-	    offsets->queues + count * offsets->queue_stride > size)
+	    caches->first > count || caches->count > count - caches->first ||
+	    offsets->queues + caches->first * (size_t)offsets->queue_stride > size || caches->queues + caches->count * 8ul > size)
 		return false;
-	char *bytes = need(malloc(2 * size + 64));
+	size_t whole = whole_size(work);
+	char *bytes = need(malloc(2 * whole + 64));
 	bool done = true;
 	for (size_t i = 0; at && i < DEFERRERS_MOST && done; i++) {
-		done = read_deferrer(work, at, bytes, bytes + size);
+		done = read_deferrer(work, at, bytes, bytes + whole);
 		at = done ? word_at(bytes, offsets->next) : 0;
 	}
 	free(bytes);

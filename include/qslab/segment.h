@@ -43,7 +43,7 @@ extern "C" {
 
 #define QSLAB_SEGMENT_NAME "qslab-segment"
 #define QSLAB_SEGMENT_MAGIC 0x4d474553424c5351ull /* in little-endian memory: "QSLBSEGM" */
-#define QSLAB_SEGMENT_VERSION 1
+#define QSLAB_SEGMENT_VERSION 2
 
 /*
  * The page map: one 64-bit entry a page, from the region's base on.
@@ -67,7 +67,10 @@ struct qslab_segment_region {
 	uint32_t reserved;
 };
 
-/* Class c stands at table + c * stride. Size 0: there is no such class (yet). */
+/*
+ * Class c stands at table + c * stride. Size 0: there is no such class (yet). Those from `caches.first` on belong to
+ * one cache each; a class whose cache is destroyed may be another's later, of another size.
+ */
 struct qslab_segment_classes {
 	uint64_t table;
 	uint32_t stride, count;      /* count: classes 0 to count - 1, `large` among them */
@@ -104,7 +107,7 @@ struct qslab_segment_heaps {
 	uint32_t notify;             /* u64: first slab with remote frees to take in */
 	uint32_t magazines, magazine_stride; /* one for each class */
 	uint32_t top, slots;         /* u64, in a magazine: objects are the words at slots + 8 .. top; slots 0: none */
-	uint32_t bins, bin_stride;   /* one for each slab class */
+	uint32_t bins, bin_stride;   /* one for each slab class below caches.first */
 	uint32_t partial, full, kept; /* u64, in a bin: lists of slabs; a slab that is kept all free */
 };
 
@@ -167,7 +170,7 @@ struct qslab_segment_deferrers {
 	uint32_t lock, state;        /* u32; state: 1 a thread runs on it, 2 its thread is gone */
 	uint32_t pending, pending_stride; /* one for each class */
 	uint32_t top, array;         /* u64, in a pending: entries are slots[array's first + 1] .. top; array 0: none */
-	uint32_t queues, queue_stride;    /* one for each class */
+	uint32_t queues, queue_stride;    /* one for each class below caches.first */
 	uint32_t head, ready, surplus;    /* u64, in a queue: lists of arrays: sealed, oldest first; free again, two lists */
 	uint32_t arrays;             /* u32: in the three lists */
 	uint32_t sealed;             /* u64: arrays sealed so far */
@@ -204,6 +207,13 @@ struct qslab_segment_readers {
 	uint32_t reserved;
 };
 
+/* Classes of a cache's own: their bins and queues are made when first used; 0: not yet. */
+struct qslab_segment_caches {
+	uint32_t first, count;       /* class numbers first to first + count - 1 */
+	uint32_t bins;               /* u64s, in a heap: address of the bin of class `first`, of the next ... */
+	uint32_t queues;             /* u64s, in a deferrer: address of the queue of class `first`, of the next ... */
+};
+
 struct qslab_segment {
 	uint64_t magic;              /* QSLAB_SEGMENT_MAGIC, written last */
 	uint32_t version, size;      /* QSLAB_SEGMENT_VERSION; bytes of this struct */
@@ -223,6 +233,7 @@ struct qslab_segment {
 	struct qslab_segment_chain chain;
 	struct qslab_segment_grace grace;
 	struct qslab_segment_readers readers;
+	struct qslab_segment_caches caches;
 };
 
 #ifdef __cplusplus
