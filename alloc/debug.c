@@ -166,6 +166,14 @@ void debug_empty_quarantine(void)
 	}
 }
 
+void debug_each_quarantined(void (*callback)(void *object, void *argument), void *argument)
+{
+	lock_take(&quarantine.lock);
+	for (size_t i = quarantine.head; i != quarantine.tail; i++)
+		callback(quarantine.ring[i % QUARANTINE_OBJECTS].object, argument);
+	lock_drop(&quarantine.lock);
+}
+
 __attribute__((destructor)) static void at_exit(void)
 {
 	if (!tracking)

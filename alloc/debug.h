@@ -40,6 +40,9 @@ void debug_explain(const void *address);
 /* Everything in the quarantine goes back: before a cache is destroyed. */
 void debug_empty_quarantine(void);
 
+/* Calls back for each object in the quarantine, under its lock. */
+void debug_each_quarantined(void (*callback)(void *object, void *argument), void *argument);
+
 void debug_after_fork(void);
 
 #endif

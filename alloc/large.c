@@ -241,6 +241,14 @@ void *large_resize(struct large *large, size_t size)
 	return large->span.start;
 }
 
+void large_each(void (*callback)(const struct large *large, void *argument), void *argument)
+{
+	lock_take(&all.lock);
+	for (struct large *large = all.first; large; large = large->next)
+		callback(large, argument);
+	lock_drop(&all.lock);
+}
+
 size_t large_bytes(void)
 {
 	lock_take(&all.lock);

@@ -34,6 +34,9 @@ void large_discard(struct large *large);
 
 struct large *large_find(const void *address);
 
+/* Calls back for every large object, under the large lock: nothing may be allocated or freed. */
+void large_each(void (*callback)(const struct large *large, void *argument), void *argument);
+
 /* Sum of the sizes of all large objects. */
 size_t large_bytes(void);
 

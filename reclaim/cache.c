@@ -105,6 +105,13 @@ static void retire(const char *call, void *object)
 	reclaimer_notice(true);
 }
 
+/* After what may have killed a slab: its end needs the reclaimer, which none of alloc's slow paths could start. */
+static void bury_dead(void)
+{
+	if (unlikely(reclaimer_is_wanted()))
+		reclaimer_notice(true);
+}
+
 static inline void free_one(const char *call, struct qslab_cache *cache, void *object)
 {
 	if (unlikely(!cache_has(cache, object))) {
@@ -118,6 +125,7 @@ static inline void free_one(const char *call, struct qslab_cache *cache, void *o
 		retire(call, object);
 	} else if (unlikely(!own_push(&thread_heap->magazines[cache->class], cache->class, object))) {
 		own_free(call, cache->class, object);
+		bury_dead();
 	}
 }
 
@@ -170,6 +178,7 @@ size_t qslab_cache_shrink(struct qslab_cache *cache)
 	if (heap)
 		heap_flush(heap, cache->class, false);
 	heap_trim(cache->class);
+	bury_dead();
 	class_count(cache->class, &after);
 	errno = saved;
 	return before.pages > after.pages ? (before.pages - after.pages) << PAGE_SHIFT : 0;
@@ -222,6 +231,17 @@ size_t qslab_cache_destroy(struct qslab_cache *cache)
 	return 0;
 }
 
+struct class_links {
+	unsigned class;
+	size_t count;
+};
+
+static void count_link(const struct rcu_ptr *link, void *argument)
+{
+	struct class_links *links = argument;
+	links->count += entry_class(entry_of(link)) == links->class;
+}
+
 void cache_stats(const struct qslab_cache *cache, struct qslab_cache_stats *stats)
 {
 	struct class_counts counts;
@@ -236,7 +256,10 @@ void cache_stats(const struct qslab_cache *cache, struct qslab_cache_stats *stat
 	memcpy(stats->name, cache->name, sizeof stats->name);
 	if (stats->merged)
 		return;
+	struct class_links links = {cache->class, 0};
 	deferrers_count_class(cache->class, &stats->deferred, &stats->ready);
+	chain_each(count_link, &links);
+	stats->deferred += links.count;
 	class_count(cache->class, &counts);
 	stats->slabs = counts.slabs;
 	stats->bytes = counts.pages << PAGE_SHIFT;

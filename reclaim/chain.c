@@ -127,6 +127,16 @@ void chain_count(uint64_t *retired, uint64_t *reclaimed, size_t *incoming_bytes)
 	unlock_chain();
 }
 
+void chain_each(void (*callback)(const struct rcu_ptr *link, void *argument), void *argument)
+{
+	lock_chain();
+	const struct rcu_ptr *lists[] = {chain.ripening, atomic_load_explicit(&chain.incoming, acquire)};
+	for (int i = 0; i < 2; i++)
+		for (const struct rcu_ptr *link = lists[i]; link; link = __atomic_load_n(&link->next, __ATOMIC_RELAXED))
+			callback(link, argument);
+	unlock_chain();
+}
+
 void chain_lock_for_fork(void)
 {
 	if (!load_relaxed(&locked))

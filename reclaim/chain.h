@@ -28,6 +28,9 @@ void chain_free(struct rcu_ptr *first, bool ripe);
 /* Objects retired ever, freed ever, and the bytes of those that came in and are not ripening yet. Linear in these. */
 void chain_count(uint64_t *retired, uint64_t *reclaimed, size_t *incoming_bytes);
 
+/* Calls back, under the chain lock, for every link. */
+void chain_each(void (*callback)(const struct rcu_ptr *link, void *argument), void *argument);
+
 void chain_lock_for_fork(void);
 void chain_unlock_after_fork(void);
 

@@ -34,6 +34,9 @@ void deferrers_free(unsigned only);
 /* An own class that no thread uses any more, and of which nothing waits: leaves no trace of it. */
 void deferrers_forget(unsigned class);
 
+/* Calls back, under a deferrer's lock, for every object in arrays: it waits, or it is free. Of a class, or of all. */
+void deferrers_each(unsigned only, void (*callback)(void *object, bool waits, void *argument), void *argument);
+
 /* Objects of the class that wait, and free ones in arrays that do not wait any more. */
 void deferrers_count_class(unsigned class, size_t *waiting, size_t *ready);
 

@@ -176,22 +176,51 @@ void deferrers_count(struct deferrer_counts *counts)
 	}
 }
 
-void deferrers_count_class(unsigned class, size_t *waiting, size_t *ready)
+struct each {
+	void (*callback)(void *object, bool waits, void *argument);
+	void *argument;
+};
+
+static void each_object(const struct each *each, const struct array *array, unsigned count, bool waits)
 {
-	*waiting = *ready = 0;
+	for (unsigned i = array->first + 1; i <= count; i++)
+		each->callback(array->slots[i], waits, each->argument);
+}
+
+static void each_array(const struct each *each, const struct array *array, bool waits)
+{
+	for (; array; array = array->next)
+		each_object(each, array, array->count, waits);
+}
+
+void deferrers_each(unsigned only, void (*callback)(void *object, bool waits, void *argument), void *argument)
+{
+	const struct each each = {callback, argument};
+
 	for (EACH_DEFERRER(d)) {
 		deferrer_lock(d);
-		for (EACH_USED_CLASS(d, c, class)) {
+		for (EACH_USED_CLASS(d, c, only)) {
 			struct queue *queue = queue_of(d, c);
-			unsigned count = pending_count(&d->pending[c]);
-			*waiting += count ? count - d->pending[c].array->first : 0;
-			for (struct array *array = queue->head; array; array = array->next)
-				*waiting += array->count - array->first;
-			for (struct array *array = queue->ready; array; array = array->next)
-				*ready += array->count - array->first;
-			for (struct array *array = queue->surplus; array; array = array->next)
-				*ready += array->count - array->first;
+			if (d->pending[c].array)
+				each_object(&each, d->pending[c].array, pending_count(&d->pending[c]), true);
+			each_array(&each, queue->head, true);
+			each_array(&each, queue->ready, false);
+			each_array(&each, queue->surplus, false);
 		}
 		deferrer_unlock(d);
 	}
+}
+
+static void count_object(void *object, bool waits, void *argument)
+{
+	size_t *const *counts = argument;
+
+	(void)object;
+	++*counts[waits];
+}
+
+void deferrers_count_class(unsigned class, size_t *waiting, size_t *ready)
+{
+	*waiting = *ready = 0;
+	deferrers_each(class, count_object, (size_t *[]){ready, waiting});
 }
