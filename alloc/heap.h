@@ -19,6 +19,9 @@ void heap_abandon(struct heap *heap);
 /* One object of the class after refilling its magazine; NULL with ENOMEM. */
 void *heap_refill(struct heap *heap, unsigned class);
 
+/* `want` objects of the class at most, at least one unless there is no memory, to *end, end[-1] ... Any thread. */
+unsigned heap_supply(struct heap *heap, unsigned class, void **end, unsigned want);
+
 /* Pushes an object (checked to be one's start) into a magazine that is full. */
 void heap_overflow(struct heap *heap, unsigned class, void *object);
 
@@ -54,8 +57,10 @@ extern atomic_size_t heap_stock;
 /* Called, if set, when a magazine is empty, before objects are taken from slabs; may call heap_exchange. */
 extern void (*_Atomic heap_donor)(struct heap *heap, unsigned class);
 
-/* All objects of all magazines back to their slabs. */
+/* All magazines of a new heap, empty; all objects of all magazines back to their slabs; their limits lowered. */
+void heap_magazines_init(struct heap *heap);
 void heap_flush_all(struct heap *heap);
+void heap_magazines_shrink(struct heap *heap);
 
 /* Any thread: takes remote frees in and gives all-free slabs back, in every heap. */
 void heap_trim_all(void);
