@@ -58,7 +58,7 @@ void bin_retire(struct bin *bin, struct slab *slab, struct slab **dead)
 
 void bin_relist(struct heap *heap, struct slab *slab, unsigned before, bool keep, struct slab **dead)
 {
-	struct bin *bin = &heap->bins[slab->class];
+	struct bin *bin = heap_bin(heap, slab->class);
 	unsigned now = load_relaxed(&slab->nfree);
 
 	if (before == 0 && now > 0) {

@@ -88,7 +88,7 @@ static unsigned make_groups(struct group *groups, void **objects, unsigned count
 
 	for (unsigned i = 0; i < count; i++) { /* without a branch: the misses of all overlap */
 		uint64_t entry = entry_of(objects[i]);
-		if (unlikely(entry_class(entry) - 1u >= CLASS_COUNT - 1))
+		if (unlikely(!class_is_slab(entry_class(entry))))
 			misuse_pointer("free", objects[i]); /* freed twice: its slab is gone */
 		slabs[i] = entry_descriptor(entry);
 		__builtin_prefetch(slabs[i]);

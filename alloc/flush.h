@@ -23,7 +23,7 @@ static inline struct group group_of(struct slab *slab, const void *object)
 	return (struct group){slab, index / 64, (uint64_t)1 << index % 64};
 }
 
-/* Objects of one class, at most MAGAZINE_MAX. The heap's own thread, no lock held. */
+/* At most MAGAZINE_MAX objects of any slabs. The heap's own thread, no lock held. */
 void flush(struct heap *heap, void **objects, unsigned count);
 
 /* R1 to R4 for objects of one bitmap word. Any thread, no lock held. */

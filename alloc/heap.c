@@ -38,11 +38,12 @@ static bool adopt_slab(struct heap *heap, unsigned class, struct slab **dead)
 		if (!lock_try(&orphan->lock))
 			continue;
 		drain(orphan, false, dead);
-		struct slab *slab = orphan->bins[class].partial;
+		struct bin *bin = heap_bin(orphan, class);
+		struct slab *slab = bin ? bin->partial : NULL;
 		if (slab) {
-			bin_unlink(&orphan->bins[class], slab, true);
+			bin_unlink(bin, slab, true);
 			store_relaxed(&slab->heap, heap);
-			bin_add_first(&heap->bins[class], slab);
+			bin_add_first(heap_bin(heap, class), slab);
 			adopted = true;
 		}
 		lock_drop(&orphan->lock);
@@ -51,12 +52,29 @@ static bool adopt_slab(struct heap *heap, unsigned class, struct slab **dead)
 	return adopted;
 }
 
+/* Lock held. NULL without memory. */
+static struct bin *bin_ready(struct heap *heap, unsigned class)
+{
+	struct bin *bin = heap_bin(heap, class);
+
+	if (unlikely(!bin) && (bin = meta_alloc(sizeof *bin))) {
+		*bin = (struct bin){0};
+		heap->own_bins[class - CLASS_OWN] = bin;
+	}
+	return bin;
+}
+
 unsigned heap_supply(struct heap *heap, unsigned class, void **end, unsigned want)
 {
-	struct bin *bin = &heap->bins[class];
 	struct slab *dead = NULL;
 
 	lock_take(&heap->lock);
+	struct bin *bin = bin_ready(heap, class);
+	if (unlikely(!bin)) {
+		lock_drop(&heap->lock);
+		errno = ENOMEM;
+		return 0;
+	}
 	unsigned taken = bin_take(bin, end, want);
 	if (!taken) {
 		drain(heap, true, &dead);
@@ -86,8 +104,7 @@ static struct heap *heap_create(void)
 	struct heap *heap = meta_alloc(sizeof *heap);
 	if (!heap)
 		return NULL;
-	memset(heap, 0, sizeof *heap);
-	heap_magazines_init(heap);
+	heap_magazines_init(heap); /* the rest is zero: heaps are never freed, and nothing else has their size */
 	return heap;
 }
 
@@ -127,8 +144,7 @@ struct heap *heap_acquire(void)
 
 void heap_abandon(struct heap *heap)
 {
-	heap_flush_all(heap);
-	heap_magazines_shrink(heap); /* the next thread may be a modest one */
+	heap_flush_all(heap, true);
 	drain_now(heap);
 	lock_take(&heaps.lock);
 	add_orphan(heap);
@@ -152,10 +168,9 @@ void *heap_late_alloc(unsigned class)
 	struct heap *heap = late_heap();
 	void *object;
 
-	if (heap && heap_supply(heap, class, &object, 1))
-		return object;
-	errno = ENOMEM;
-	return NULL;
+	if (!heap)
+		errno = ENOMEM;
+	return heap && heap_supply(heap, class, &object, 1) ? object : NULL;
 }
 
 void heap_late_free(void *object)
@@ -164,20 +179,26 @@ void heap_late_free(void *object)
 	put_remote(group.slab, group.word, group.bits);
 }
 
-void heap_trim_all(void)
+/* Heap's lock. */
+static void retire_free(struct bin *bin, struct slab **dead)
 {
+	for (struct slab *slab = bin ? bin->partial : NULL, *next; slab; slab = next) {
+		next = slab->next;
+		if (load_relaxed(&slab->nfree) == slab->objects)
+			bin_retire(bin, slab, dead);
+	}
+}
+
+void heap_trim(unsigned class)
+{
+	unsigned first = class ? class : 1, end = class ? class + 1 : load_relaxed(&class_end);
+
 	for (struct heap *heap = heap_first(); heap; heap = heap->all_next) {
 		struct slab *dead = NULL;
 		lock_take(&heap->lock);
 		drain(heap, false, &dead);
-		for (unsigned c = 1; c < CLASS_COUNT; c++) {
-			struct bin *bin = &heap->bins[c];
-			for (struct slab *slab = bin->partial, *next; slab; slab = next) {
-				next = slab->next;
-				if (load_relaxed(&slab->nfree) == slab->objects)
-					bin_retire(bin, slab, &dead);
-			}
-		}
+		for (unsigned c = first; c < end; c++)
+			retire_free(heap_bin(heap, c), &dead);
 		lock_drop(&heap->lock);
 		bin_bury(dead);
 	}
@@ -185,13 +206,21 @@ void heap_trim_all(void)
 
 /* ---- fork, in the child --------------------------------------------------------------------------- */
 
-/* A heap whose thread is gone: what its magazines held is free; lists and counts are made anew. */
 static void forget_lists(struct heap *heap)
 {
 	memset(heap->bins, 0, sizeof heap->bins);
+	for (unsigned c = CLASS_OWN; c < load_relaxed(&class_end); c++)
+		if (heap_bin(heap, c))
+			*heap_bin(heap, c) = (struct bin){0};
 	store_relaxed(&heap->notify, NULL);
+}
+
+/* A heap whose thread is gone: what its magazines held is free; lists and counts are made anew. */
+static void forget_thread(struct heap *heap)
+{
+	forget_lists(heap);
 	lock_drop(&heap->lock);
-	for (unsigned c = 1; c < CLASS_COUNT; c++) {
+	for (unsigned c = 1; c < load_relaxed(&class_end); c++) {
 		struct magazine *magazine = &heap->magazines[c];
 		if (!magazine->slots)
 			continue;
@@ -229,7 +258,9 @@ static void relist_slab(struct heap *own, struct slab *slab)
 	slab->scan = 0;
 	if (waiting)
 		notify_push(heap, slab);
-	struct bin *bin = &heap->bins[slab->class];
+	struct bin *bin = bin_ready(heap, slab->class);
+	if (!bin)
+		return;
 	if (nfree)
 		bin_add_last(bin, slab);
 	else
@@ -239,6 +270,8 @@ static void relist_slab(struct heap *own, struct slab *slab)
 void heap_after_fork(struct heap *own)
 {
 	lock_drop(&heaps.lock);
+	for (unsigned c = CLASS_OWN; c < load_relaxed(&class_end); c++)
+		lock_drop(&own_class(c)->lock);
 	bool busy = load_relaxed(&own->lock.held); /* forked by a signal handler inside our slow path */
 	heaps.orphans = NULL;
 	store_relaxed(&heaps.orphan_count, 0);
@@ -247,25 +280,28 @@ void heap_after_fork(struct heap *own)
 		return;
 	for (struct heap *heap = first; heap; heap = heap->all_next) {
 		if (heap == own) {
-			memset(heap->bins, 0, sizeof heap->bins);
-			store_relaxed(&heap->notify, NULL);
-		} else {
 			forget_lists(heap);
+		} else {
+			forget_thread(heap);
 			if (heap != heaps.late)
 				add_orphan(heap);
 		}
 	}
+	for (unsigned c = CLASS_OWN; c < load_relaxed(&class_end); c++)
+		store_relaxed(&own_class(c)->slabs, 0);
 	size_t pages = load_relaxed(&region.size) >> PAGE_SHIFT;
 	for (size_t page = 0; page < pages; page++) {
 		uint64_t entry = load_relaxed(&region.map[page]);
 		unsigned class = entry_class(entry);
-		if (class == CLASS_NONE || class == CLASS_LARGE)
+		if (!class_is_slab(class))
 			continue;
 		struct slab *slab = entry_descriptor(entry);
 		unsigned slab_pages = classes[class].pages;
 		if ((entry >> 12 & 0xff) != slab_pages)
 			continue; /* not a first page: its slab was only half in the map */
 		relist_slab(own, slab);
+		if (class >= CLASS_OWN)
+			atomic_fetch_add_explicit(&own_class(class)->slabs, 1, relaxed);
 		page += slab_pages - 1;
 	}
 }

@@ -4,7 +4,6 @@
 #include "meta.h"
 #include "span.h"
 
-#include <errno.h>
 #include <string.h>
 
 #define FIRST_LIMIT 8
@@ -18,12 +17,12 @@ void (*_Atomic heap_donor)(struct heap *heap, unsigned class);
 atomic_size_t heap_stock;
 
 struct heap heap_none = {
-	.magazines = {[0 ... CLASS_LIMIT - 1] = {.top = empty_slots, .limit = empty_slots}},
+	.magazines = {[0 ... CLASS_LARGE] = {.top = empty_slots, .limit = empty_slots}},
 };
 
 void heap_magazines_init(struct heap *heap)
 {
-	for (unsigned c = 0; c < CLASS_LIMIT; c++)
+	for (unsigned c = 0; c <= CLASS_LARGE; c++)
 		heap->magazines[c] = (struct magazine){empty_slots, empty_slots, classes[c].divisor, NULL};
 }
 
@@ -102,29 +101,58 @@ static void flush_magazine(struct heap *heap, struct magazine *magazine, unsigne
 	flush(heap, objects, count);
 }
 
-void heap_flush_all(struct heap *heap)
+void heap_flush(struct heap *heap, unsigned class, bool modest)
 {
-	for (unsigned c = 1; c < CLASS_COUNT; c++) {
-		struct magazine *magazine = &heap->magazines[c];
-		unsigned count = (unsigned)(load_relaxed(&magazine->top) - magazine->slots);
-		if (magazine->slots && count)
+	struct magazine *magazine = &heap->magazines[class];
+	struct lock *lock = class >= CLASS_OWN ? &own_class(class)->lock : NULL;
+
+	if (!load_relaxed(&magazine->slots))
+		return;
+	if (lock)
+		lock_take(lock);
+	void **slots = load_relaxed(&magazine->slots);
+	if (slots) {
+		unsigned count = (unsigned)(load_relaxed(&magazine->top) - slots);
+		if (count)
 			flush_magazine(heap, magazine, count);
+		if (modest && magazine->limit > slots + FIRST_LIMIT)
+			magazine->limit = slots + FIRST_LIMIT;
 	}
+	if (lock)
+		lock_drop(lock);
+}
+
+void heap_flush_all(struct heap *heap, bool modest)
+{
+	unsigned end = load_relaxed(&class_end);
+
+	for (unsigned c = 1; c < end; c++)
+		heap_flush(heap, c, modest);
+}
+
+unsigned heap_take_magazine(struct heap *heap, unsigned class, void **objects)
+{
+	struct magazine *magazine = &heap->magazines[class];
+	unsigned count = 0;
+
+	lock_take(&own_class(class)->lock);
+	void **slots = load_relaxed(&magazine->slots);
+	if (slots) {
+		count = (unsigned)(load_relaxed(&magazine->top) - slots);
+		memcpy(objects, slots + 1, count * sizeof(void *));
+		store_relaxed(&magazine->top, NULL);
+		magazine->limit = NULL;
+		store_relaxed(&magazine->slots, NULL);
+		heap_array_free(array_of(slots), class);
+	}
+	lock_drop(&own_class(class)->lock);
+	return count;
 }
 
 void heap_return(struct heap *heap, void **objects, unsigned count)
 {
 	if (count)
 		flush(heap, objects, count);
-}
-
-void heap_magazines_shrink(struct heap *heap)
-{
-	for (unsigned c = 1; c < CLASS_COUNT; c++) {
-		struct magazine *magazine = &heap->magazines[c];
-		if (magazine->slots && magazine->limit > magazine->slots + FIRST_LIMIT)
-			magazine->limit = magazine->slots + FIRST_LIMIT;
-	}
 }
 
 static void magazine_grow(struct magazine *magazine, unsigned most)
@@ -166,7 +194,7 @@ bool heap_has_free(struct heap *heap, unsigned class, const void *object)
 {
 	struct magazine *magazine = &heap->magazines[class];
 
-	for (void **slot = load_relaxed(&magazine->top); *slot; slot--)
+	for (void **slot = load_relaxed(&magazine->top); slot && *slot; slot--)
 		if (*slot == object)
 			return true;
 	struct group group = group_of(slab_of(object), object);
@@ -184,7 +212,7 @@ void *heap_refill(struct heap *heap, unsigned class)
 	if (donor) {
 		donor(heap, class);
 		void **top = load_relaxed(&magazine->top);
-		if (*top) {
+		if (top && *top) {
 			store_relaxed(&magazine->top, top - 1);
 			return *top;
 		}
@@ -203,7 +231,5 @@ void *heap_refill(struct heap *heap, unsigned class)
 			store_relaxed(&magazine->top, slots + taken - 1);
 		}
 	}
-	if (unlikely(!object))
-		errno = ENOMEM;
 	return object;
 }

@@ -66,6 +66,11 @@ void misuse_double_free(const char *call, const void *pointer, size_t size)
 	die("qslab: %s(%p): double free of a %zu-byte object", call, pointer, size);
 }
 
+void misuse_cache(const char *call, const void *pointer, const char *what)
+{
+	die("qslab: %s(%p): %s", call, pointer, what);
+}
+
 void misuse_link(const char *call, const void *pointer, size_t offset, size_t size)
 {
 	die("qslab: %s(%p): its link at %p is outside the %zu-byte object", call, pointer,

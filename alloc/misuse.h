@@ -7,6 +7,7 @@
 /* Each prints one line on stderr, allocating nothing, and aborts. `call` is the name the program used. */
 _Noreturn void misuse_pointer(const char *call, const void *pointer); /* not an object's start */
 _Noreturn void misuse_link(const char *call, const void *pointer, size_t offset, size_t size);
+_Noreturn void misuse_cache(const char *call, const void *pointer, const char *what);
 _Noreturn void misuse_double_free(const char *call, const void *pointer, size_t size);
 
 #endif
