@@ -9,6 +9,7 @@
  * bitmaps and the page map. The child does that here before anything else runs in it.
  */
 #define _GNU_SOURCE
+#include "cache.h"
 #include "class.h"
 #include "debug.h"
 #include "large.h"
@@ -49,6 +50,7 @@ static void relist_large(void)
 static void child(void)
 {
 	meta_after_fork();
+	cache_after_fork();
 	heap_after_fork(thread_heap);
 	if (heap_first() && heap_first()->all_next)
 		relist_large();

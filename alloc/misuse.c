@@ -72,6 +72,11 @@ void misuse_ended(const char *call, const void *pointer, size_t size, const char
 	die("qslab: %s(%p): %s %zu-byte object", call, pointer, what, size);
 }
 
+void misuse_cache(const char *call, const void *pointer, const char *what)
+{
+	die("qslab: %s(%p): %s", call, pointer, what);
+}
+
 void misuse_link(const char *call, const void *pointer, size_t offset, size_t size)
 {
 	die("qslab: %s(%p): its link at %p is outside the %zu-byte object", call, pointer,

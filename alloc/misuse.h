@@ -10,6 +10,7 @@
  */
 _Noreturn void misuse_pointer(const char *call, const void *pointer); /* not an object's start */
 _Noreturn void misuse_link(const char *call, const void *pointer, size_t offset, size_t size);
+_Noreturn void misuse_cache(const char *call, const void *pointer, const char *what);
 _Noreturn void misuse_double_free(const char *call, const void *pointer, size_t size);
 /* An object that is no longer the program's: `what` is "double free of a" or the like. */
 _Noreturn void misuse_ended(const char *call, const void *pointer, size_t size, const char *what);

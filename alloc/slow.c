@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "slow.h"
+#include "cache.h"
 #include "debug.h"
 #include "fast.h"
 #include "large.h"
@@ -69,6 +70,11 @@ void slow_free(const char *call, void *object)
 		return;
 	}
 	int saved = errno;
+	if (class >= CLASS_OWN) {
+		own_free(call, class, object);
+		errno = saved;
+		return;
+	}
 	struct heap *heap = thread_heap_get();
 	if (unlikely(marked_freed(object)) && heap_has_free(heap ? heap : &heap_none, class, object))
 		misuse_double_free(call, object, classes[class].size);
@@ -188,7 +194,7 @@ bool trim(void)
 	struct heap *heap = thread_heap_get();
 
 	if (heap)
-		heap_flush_all(heap);
-	heap_trim_all();
+		heap_flush_all(heap, false);
+	heap_trim(CLASS_NONE);
 	return span_trim();
 }

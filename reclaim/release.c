@@ -6,7 +6,17 @@
 #include "alloc/large.h"
 #include "alloc/misuse.h"
 
+#include <string.h>
+
 static const char call[] = "free after a grace period";
+
+void release_wipe(void **objects, unsigned count, unsigned class)
+{
+	if (likely(!(classes[class].traits & CLASS_WIPE)))
+		return;
+	for (unsigned i = 0; i < count; i++)
+		memset(objects[i], 0, classes[class].size);
+}
 
 void release_objects(void **objects, unsigned count)
 {
@@ -21,6 +31,7 @@ void release_objects(void **objects, unsigned count)
 		uint64_t entry = entry_of(objects[i]);
 		if (unlikely(!is_start(entry, objects[i], classes[entry_class(entry)].divisor)))
 			misuse_pointer(call, objects[i]); /* retired twice, or freed too: its slab is gone */
+		release_wipe(&objects[i], 1, entry_class(entry));
 	}
 	if (likely(heap)) {
 		heap_return(heap, objects, count);
