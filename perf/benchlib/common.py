@@ -192,9 +192,12 @@ class Measurement:
     def fail(self, column, row, why):
         self.failed.append({"column": name_of(column), "row": name_of(row), "why": why})
 
-    def measure(self, rows, columns, run_one, runs=None):
-        """samples[row][column], kept for the report too."""
-        samples, failures, rounds = measure(rows, columns, run_one, runs or self.options.runs, self.options.deadline)
+    def measure(self, rows, columns, run_one, runs=None, share=1):
+        """samples[row][column], kept for the report too; share: of the time that is left."""
+        deadline = self.options.deadline
+        if deadline:
+            deadline = time.monotonic() + max(0, deadline - time.monotonic()) * share
+        samples, failures, rounds = measure(rows, columns, run_one, runs or self.options.runs, deadline)
         self.rounds = max(self.rounds, rounds)
         for row, found in failures.items():
             for column, why in found.items():
@@ -202,8 +205,9 @@ class Measurement:
                     self.fail(column, row, why)
             if OUT_OF_TIME in found.values():
                 self.late.append(name_of(row))
-        self.samples.update({name_of(row): {name_of(column): results for column, results in found.items() if results}
-                             for row, found in samples.items()})
+        for row, found in samples.items():
+            kept = self.samples.setdefault(name_of(row), {})
+            kept.update({name_of(column): results for column, results in found.items() if results})
         return samples
 
     def report(self, tables, plots=(), notes=(), **more):

@@ -77,17 +77,18 @@ def bench_growth(options):
     if options.live is None and BIG not in counts:
         notes.append("10^8 live objects are left out: they need full scale and 20 GB of available memory")
     rows = [("live", count) for count in counts]
-    samples = part.measure([row for row in rows if row[1] != BIG], columns, run)
-    if BIG in counts:
-        samples |= part.measure([("live", BIG)], columns, run, 1)
-    made = list(growth_tables(samples, counts, columns))
+    samples = part.measure([row for row in rows if row[1] != BIG], columns, run, share=0.4)
 
     life = list(patterns_of(programs["malloc_bench"], "life"))
     if options.scale < 1 or available_bytes() < 1.5 * (10 << 30):
         life.remove("fork-10g")
         notes.append("fork beside 10 GiB is left out: it needs full scale and 15 GiB of available memory")
     begun = part.measure(life, names, lambda pattern, name: run_json(
-        [programs["malloc_bench"], pattern, "--scale", str(options.scale)], libraries[name]))
+        [programs["malloc_bench"], pattern, "--scale", str(options.scale)], libraries[name]),
+        1 if "fork-10g" in life else None, 0.4)
+    if BIG in counts:
+        samples |= part.measure([("live", BIG)], columns, run, 1)
+    made = list(growth_tables(samples, counts, columns))
     found = medians(begun, lambda r: r["ns_per_op"] / 1000)
     startup = measure_startup(libraries, max(5, int(STARTS * min(1, options.scale))))
     for name in names:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Callable
 
-from benchlib import common, growth, latency, malloc, memory, programs, rcu, tables
+from benchlib import common, growth, latency, malloc, memory, programs, rcu, scaling, tables
 
 
 @dataclass
@@ -23,6 +23,7 @@ PARTS = {part.name: part for part in [
     Part("malloc", "the malloc entry points, by preload", malloc.bench_malloc, malloc),
     Part("rcu", "free after a grace period", rcu.bench_rcu, rcu),
     Part("programs", "real programs", programs.bench_programs, programs),
+    Part("scaling", "more threads, up to more than cores", scaling.bench_scaling, scaling),
     Part("growth", "more live objects; start-up, threads, fork", growth.bench_growth, growth, 3),
     Part("memory", "resident memory, at the peak and when idle", memory.bench_memory, memory, 2),
     Part("latency", "single calls: percentiles", latency.bench_latency, latency),

@@ -108,7 +108,7 @@ def programs():
             lambda work, scale: inputs.drawing(f"{work}/drawing.ps", scaled(15, scale)), output="drawing.pgm"),
         Program("minisat", ["minisat", "--help"], lambda work, scale: [
             "sh", "-c", "minisat -verb=0 clauses.cnf model >/dev/null || [ $? -ge 10 ]"],
-            lambda work, scale: inputs.clauses(f"{work}/clauses.cnf", scaled(240, max(scale, 0.3))), output="model"),
+            lambda work, scale: inputs.clauses(f"{work}/clauses.cnf", scaled(260, max(scale, 0.3))), output="model"),
         Program("z3", ["z3", "--version"], lambda work, scale: ["z3", "formula.smt2"],
                 lambda work, scale: inputs.formula(f"{work}/formula.smt2", 8 if scale > 0.5 else 7)),
     ]
