@@ -57,7 +57,8 @@ def machine_properties():
         huge_pages = "none"
     return {"cores": len(os.sched_getaffinity(0)), "architecture": platform.machine(),
             "cpu_model_name": cpu.get("model name", "unknown"), "cpu_family": cpu.get("cpu family", "unknown"),
-            "cpu_model": cpu.get("model", "unknown"), "kernel": re.match(r"[\d.]*", platform.release())[0],  # what follows may name a machine
+            "cpu_model": cpu.get("model", "unknown"),
+            "kernel": re.match(r"[\d.]*", platform.release())[0],  # what follows may name a machine
             "memory_mib": memory_kib // 1024, "page_size": os.sysconf("SC_PAGE_SIZE"),
             "transparent_huge_pages": huge_pages, "glibc": os.confstr("CS_GNU_LIBC_VERSION"),
             "load_before": round(os.getloadavg()[0], 2)}
@@ -111,6 +112,11 @@ def run_json(command, library, may_exit=(), error_output=False):
     return (result, done.stderr) if error_output else result
 
 
+def name_of(part):
+    """A row or a column, which may be a tuple."""
+    return part if isinstance(part, str) else "/".join(map(str, part))
+
+
 def without_paths(text):
     """It goes into the JSON file."""
     return re.sub(r"/\S*/", "", text.strip())[-200:]
@@ -118,8 +124,8 @@ def without_paths(text):
 
 def measure(rows, columns, run_one, runs, deadline=None):
     """(samples, failures, rounds): samples[row][column] is a list of results; failures[row][column] says why not.
-    run_one(row, column) returns None where the column has nothing to do with the row. Past the deadline no run is
-    begun; a round is begun only if one as long as the longest would end by then."""
+    run_one(row, column) returns None where the column has nothing to do with the row. Past the deadline no row is
+    begun, so a row has all columns or none; nor is a round that would end later if it took as long as the longest."""
     samples = {row: {column: [] for column in columns} for row in rows}
     failures = {row: {} for row in rows}
     left_out = set()
@@ -129,14 +135,14 @@ def measure(rows, columns, run_one, runs, deadline=None):
         if deadline and run and started + longest > deadline:
             break
         for number, row in enumerate(rows):
-            progress(f"run {run + 1}/{runs}: {row}")
+            if deadline and time.monotonic() > deadline:
+                if not run:
+                    failures[row] = dict.fromkeys(columns, OUT_OF_TIME)
+                continue
+            progress(f"run {run + 1}/{runs}: {name_of(row)}")
             first = (run + number) % len(columns)
             for column in columns[first:] + columns[:first]:
                 if column in failures[row] or (row, column) in left_out:
-                    continue
-                if deadline and time.monotonic() > deadline:
-                    if not run:
-                        failures[row][column] = OUT_OF_TIME
                     continue
                 try:
                     result = run_one(row, column)
@@ -171,11 +177,6 @@ def medians(samples, metric):
         known = {column: [v for v in map(read, results) if v is not None] for column, results in columns.items()}
         found[row] = {column: statistics.median(values) for column, values in known.items() if values}
     return found
-
-
-def name_of(part):
-    """A row or a column, which may be a tuple."""
-    return part if isinstance(part, str) else "/".join(map(str, part))
 
 
 class Measurement:
@@ -216,7 +217,7 @@ class Measurement:
                 self.fail(name, "all", "its file changed during the run: the samples are of two builds")
         notes = list(notes)
         if self.late:
-            notes.append(f"out of time, so not or not wholly measured: {', '.join(self.late)}")
+            notes.append(f"out of time, so not measured: {', '.join(self.late)}")
         return {"suite": self.suite, "runs": self.rounds, "scale": self.options.scale, "machine": self.machine,
                 "sha256": self.sha256,
                 "peer_versions": {name: peer_version(name) for name in self.files if name in PEERS},

@@ -46,7 +46,8 @@ def power_of_ten(count):
 def growth_tables(samples, counts, columns):
     plain = [column for column in columns if column[0] == "plain"]
     others = [column for column in columns if column[0] != "plain"]
-    wanted = [("malloc, ns", "malloc_ns", plain, "malloc beside many"), ("free, ns", "free_ns", plain, "free beside many"),
+    wanted = [("malloc, ns", "malloc_ns", plain, "malloc beside many"),
+              ("free, ns", "free_ns", plain, "free beside many"),
               ("retire with its share of quiescent states, ns", "retire_whole_ns", others, "retiring beside many"),
               ("malloc of the live objects, ns", "fill_ns", plain, None),
               ("free of all of them, ns", "drain_ns", plain, None)]
@@ -57,7 +58,7 @@ def growth_tables(samples, counts, columns):
         what = table(title + ", by live objects", [label(c) for c in chosen], rows, ["qslab", "free_rcu"],
                      [label(c) for c in chosen if label(c) not in ("qslab", "free_rcu")], glance=glance)
         yield what, {"name": "growth-" + field.split("_")[0], "title": title, "x": "live objects", "y": "ns",
-                     "logx": True, "series": {label(c): [[count, found[count][c]] for count in counts
+                     "logx": 10, "series": {label(c): [[count, found[count][c]] for count in counts
                                                          if c in found[count]] for c in chosen}}
 
 

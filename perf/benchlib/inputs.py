@@ -99,5 +99,6 @@ def redis_commands(path, count):
             key, value = chance.randrange(count // 8 + 1), "v" * int(10 * 400 ** (chance.random() ** 2))
             file.write(chance.choice((
                 f"SET s{key} {value} PX {chance.randrange(50, 1500)}\n", f"SET k{key} {value}\n",
-                f"APPEND k{key} {value[:200]}\n", f"HSET h{key % 500} f{key} {value}\n", f"LPUSH l{key % 300} {value}\n",
+                f"APPEND k{key} {value[:200]}\n", f"HSET h{key % 500} f{key} {value}\n",
+                f"LPUSH l{key % 300} {value}\n",
                 f"RPOP l{key % 300}\n", f"DEL k{chance.randrange(count // 8 + 1)}\n", f"GET k{key}\n")))

@@ -83,7 +83,7 @@ def bench_latency(options):
     clocks = [r for row in samples.values() for results in row.values() for r in results][:1]
     return part.report(tables, plots, [
         *(f"clock: {r['clock']}, which advances in steps of {r['clock_step_ns']} ns; reading it takes "
-          f"{r['clock_overhead_ns']} ns, already taken off: a percentile is no finer than a step, and 0 is less than one; the mean is finer"
-          for r in clocks),
+          f"{r['clock_overhead_ns']} ns, already taken off: a percentile is no finer than a step, and 0 is less "
+          "than one; the mean is finer" for r in clocks),
         "retiring: each cell is the best allocator under that method (g glibc, j jemalloc, m mimalloc, t tcmalloc)",
         "a max of milliseconds is the scheduler's: another process had the core"])

@@ -105,6 +105,7 @@ def bench_malloc(options):
     part = Measurement("malloc", options, {**libraries, "malloc_bench": program})
     samples = part.measure(patterns, names, lambda pattern, name: run_json(
         [program, pattern, "--scale", str(options.scale)], libraries[name]))
+    patterns = [p for p in patterns if p not in part.late]
     startup = measure_startup(libraries, max(5, int(STARTS * min(1, options.scale))))
     for name in names:
         if startup[name] is None:
@@ -124,7 +125,7 @@ def bench_malloc(options):
     speed, rss = medians(samples, "ns_per_op"), medians(samples, "peak_rss_kib")
     speed_means = {"single-thread": means(speed, single), "all": means(speed, patterns)}
     rss_means = means(rss, patterns)
-    facts = verdict(names, speed, single, speed_means["all"], rss_means, startup)
+    facts = verdict(names, {p: speed[p] for p in patterns}, single, speed_means["all"], rss_means, startup)
     return part.report([
         table("ns per operation", names, rows(speed, speed_means), glance="time of malloc and free"),
         table("peak RSS, KiB", names, rows(rss, {"all": rss_means}), glance="peak RSS"),

@@ -39,7 +39,11 @@ def bench_memory(options):
     libraries = find_libraries(options)
     names = list(libraries)
     program = bench_program(options, "malloc_bench")
-    patterns = options.patterns or list(patterns_of(program, "memory"))
+    known = list(patterns_of(program, "memory"))
+    patterns = options.patterns or [DAYS, *(pattern for pattern in known if pattern != DAYS)]
+    for pattern in patterns:
+        if pattern not in known:
+            options.parser.error(f"unknown {pattern!r}; known: {', '.join(known)}")
     part = Measurement("memory", options, {**libraries, "malloc_bench": program})
     modes, notes = huge_page_modes(part)
     refused = set()

@@ -99,7 +99,8 @@ def programs():
         Program("g++", [cc1plus, "--version"], lambda work, scale: ["g++", "-O1", "-c", "many.cpp", "-o", "many.o"],
                 lambda work, scale: inputs.cxx(f"{work}/many.cpp", scaled(12, scale)), ["g++"], output="many.o"),
         Program("perl", ["perl", "-v"], lambda work, scale: [
-            "perl", os.path.join(inputs.HERE, "text.pl"), str(scaled(100, scale))], environment={"PERL_HASH_SEED": "0"}),
+            "perl", os.path.join(inputs.HERE, "text.pl"), str(scaled(100, scale))],
+            environment={"PERL_HASH_SEED": "0"}),
         Program("groff", ["troff", "--version"], lambda work, scale: ["groff", "-t", "-e", "-man", "-Tps", "doc.man"],
                 lambda work, scale: inputs.document(f"{work}/doc.man", scaled(800, scale)), ["groff", "tbl", "eqn"],
                 environment={"SOURCE_DATE_EPOCH": "0"}),

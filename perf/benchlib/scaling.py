@@ -73,7 +73,7 @@ def plot_of(what, pattern):
     series = {column: [[int(row["label"].split()[0]), row["values"][column]] for row in what["rows"]
                        if column in row["values"]] for column in what["columns"]}
     return {"name": f"scaling-{pattern}", "title": f"{pattern}: operations a microsecond, all threads together",
-            "x": "threads", "y": "operations a microsecond", "logx": True, "series": series}
+            "x": "threads", "y": "operations a microsecond", "logx": 2, "series": series}
 
 
 def bench_scaling(options):
