@@ -10,10 +10,12 @@
  */
 #define _GNU_SOURCE
 #include "class.h"
+#include "debug.h"
 #include "large.h"
 #include "meta.h"
 #include "option.h"
 #include "region.h"
+#include "segment.h"
 #include "thread.h"
 
 #include <pthread.h>
@@ -51,11 +53,15 @@ static void child(void)
 	if (heap_first() && heap_first()->all_next)
 		relist_large();
 	span_after_fork();
+	debug_after_fork();
+	segment_after_fork();
 }
 
 __attribute__((constructor(101))) static void start(void)
 {
 	option_init();
 	class_init(); /* while there is one thread: the fast path reads the tables without a check */
+	debug_start();
+	segment_init();
 	pthread_atfork(prepare, parent, child);
 }

@@ -3,6 +3,7 @@
 #include "meta.h"
 #include "misuse.h"
 #include "region.h"
+#include "segment.h"
 #include "slab.h"
 
 #include <errno.h>
@@ -341,6 +342,11 @@ static struct array *array_of(void **slots)
 	return slots ? (struct array *)((char *)slots - offsetof(struct array, slots)) : NULL;
 }
 
+static size_t first_limit(unsigned class)
+{
+	return classes[class].capacity < FIRST_LIMIT ? classes[class].capacity : FIRST_LIMIT;
+}
+
 static bool magazine_ready(struct magazine *magazine, unsigned class)
 {
 	if (likely(magazine->slots))
@@ -348,9 +354,8 @@ static bool magazine_ready(struct magazine *magazine, unsigned class)
 	struct array *array = heap_array_new(class);
 	if (!array)
 		return false;
-	unsigned limit = classes[class].capacity < FIRST_LIMIT ? classes[class].capacity : FIRST_LIMIT;
 	store_relaxed(&magazine->slots, array->slots);
-	magazine->limit = array->slots + limit;
+	magazine->limit = array->slots + first_limit(class);
 	store_relaxed(&magazine->top, array->slots);
 	return true;
 }
@@ -360,7 +365,7 @@ struct array *heap_exchange(struct heap *heap, unsigned class, struct array *ful
 	struct magazine *magazine = &heap->magazines[class];
 	struct array *old = array_of(magazine->slots);
 	unsigned count = full->count - full->first;
-	size_t limit = old ? (size_t)(magazine->limit - magazine->slots) : 0;
+	size_t limit = old ? (size_t)(magazine->limit - magazine->slots) : first_limit(class); /* never 0, if count is */
 
 	assert(!old || load_relaxed(&magazine->top) == magazine->slots);
 	if (full->first)
@@ -728,4 +733,28 @@ void heap_after_fork(struct heap *own)
 		relist_slab(own, slab);
 		page += slab_pages - 1;
 	}
+}
+
+/* ---- for tools ------------------------------------------------------------------------------------- */
+
+void heap_publish(struct qslab_segment_heaps *out)
+{
+	*out = (struct qslab_segment_heaps){
+		.first = PUBLISH_WORD(heaps.all, 8),
+		.stock = PUBLISH_WORD(heap_stock, 8),
+		.size = sizeof(struct heap),
+		.next = PUBLISH(struct heap, all_next, 8),
+		.lock = PUBLISH(struct heap, lock.held, 4),
+		.state = PUBLISH(struct heap, state, 4),
+		.notify = PUBLISH(struct heap, notify, 8),
+		.magazines = offsetof(struct heap, magazines),
+		.magazine_stride = sizeof(struct magazine),
+		.top = PUBLISH(struct magazine, top, 8),
+		.slots = PUBLISH(struct magazine, slots, 8),
+		.bins = offsetof(struct heap, bins),
+		.bin_stride = sizeof(struct bin),
+		.partial = PUBLISH(struct bin, partial, 8),
+		.full = PUBLISH(struct bin, full, 8),
+		.kept = PUBLISH(struct bin, kept, 8),
+	};
 }

@@ -59,6 +59,7 @@ struct slab {
 	atomic_uint nfree;
 	uint16_t scan;              /* heap's lock: no bit of free[] below this word is set */
 	uint16_t words;             /* const */
+	uint32_t born;              /* const: second of CLOCK_MONOTONIC; for tools */
 	/* any thread */
 	_Alignas(CACHE_LINE) atomic_uint announced;
 	_Atomic(struct slab *) notify_next;

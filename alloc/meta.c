@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "meta.h"
+#include "segment.h"
 
 #include <sys/mman.h>
 
@@ -8,6 +9,12 @@
 
 struct piece {
 	struct piece *next;
+};
+
+/* At the start of each chunk, for tools; its pieces follow. */
+struct chunk {
+	_Alignas(CACHE_LINE) struct chunk *next; /* const */
+	size_t size;                             /* const */
 };
 
 /*
@@ -19,13 +26,18 @@ static struct {
 	struct piece *free[UNITS + 1];
 	uint8_t *cursor, *end;
 	size_t mapped;
+	struct chunk *chunks;
 } pool;
 
 /* Lock held. What is left of the chunk before is lost. */
-static void use_chunk(uint8_t *chunk, size_t size)
+static void use_chunk(void *start, size_t size)
 {
-	pool.cursor = chunk;
-	pool.end = chunk + size;
+	struct chunk *chunk = start;
+
+	*chunk = (struct chunk){pool.chunks, size};
+	pool.chunks = chunk;
+	pool.cursor = (uint8_t *)(chunk + 1);
+	pool.end = (uint8_t *)start + size;
 	pool.mapped += size;
 }
 
@@ -86,4 +98,11 @@ void meta_after_fork(void)
 	if (load_relaxed(&pool.lock.held)) /* cursor and end may not match: give the chunk up */
 		pool.cursor = pool.end = NULL;
 	lock_drop(&pool.lock);
+}
+
+void meta_publish(struct qslab_segment_meta *out)
+{
+	out->first = PUBLISH_WORD(pool.chunks, 8);
+	out->next = PUBLISH(struct chunk, next, 8);
+	out->size = PUBLISH(struct chunk, size, 8);
 }

@@ -1,6 +1,66 @@
 /*
- * The unwinder's two functions as the private copy of jemalloc names them (tools/private-jemalloc). It calls
- * them only to profile, which is off for good (source_jemalloc.c); without these every process would load
+ * What the private copy of jemalloc calls under names of its own (tools/private-jemalloc).
+ *
+ * mmap: everything it maps itself is its own metadata, since extents come from the region. It is published, so that
+ * tools can tell it from the program's memory.
+ */
+#define _GNU_SOURCE
+#include "segment.h"
+
+#include <sys/mman.h>
+
+struct mapping {
+	uint64_t start, size; /* size 0: none */
+};
+
+static struct {
+	struct lock lock;
+	struct mapping list[64]; /* lock; more than that are not known to tools */
+} mappings;
+
+void *qslab_je_mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset);
+void *qslab_je_mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
+{
+	void *got = mmap(at, size, protection, flags, fd, offset);
+
+	lock_take(&mappings.lock);
+	for (unsigned i = 0; got != MAP_FAILED && i < sizeof mappings.list / sizeof *mappings.list; i++)
+		if (!mappings.list[i].size) {
+			mappings.list[i] = (struct mapping){(uintptr_t)got, size};
+			break;
+		}
+	lock_drop(&mappings.lock);
+	return got;
+}
+
+/* Whole mappings, or the ends of one that was made longer to be aligned. */
+int qslab_je_munmap(void *at, size_t size);
+int qslab_je_munmap(void *at, size_t size)
+{
+	uint64_t start = (uintptr_t)at, end = start + size;
+
+	lock_take(&mappings.lock);
+	for (struct mapping *m = mappings.list; m < mappings.list + sizeof mappings.list / sizeof *m; m++) {
+		uint64_t last = m->start + m->size;
+		if (!m->size || start >= last || end <= m->start)
+			continue;
+		if (start <= m->start)
+			*m = (struct mapping){end, end < last ? last - end : 0};
+		else
+			m->size = start - m->start;
+	}
+	lock_drop(&mappings.lock);
+	return munmap(at, size);
+}
+
+void source_publish(struct qslab_segment_meta *out)
+{
+	out->source = (uintptr_t)mappings.list;
+	out->source_count = sizeof mappings.list / sizeof *mappings.list;
+}
+
+/*
+ * The unwinder's two functions. It calls them only to profile, which is off for good (source_jemalloc.c); without these every process would load
  * libgcc_s.
  */
 struct _Unwind_Context;

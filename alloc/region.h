@@ -14,7 +14,8 @@
  *     bits 20..63  descriptor address >> 6
  *
  * Every page of a slab has an entry; a large object has a few (large.c). With class 0 the other bits
- * belong to the span cache. Entries are written by whoever holds the span exclusively, before it
+ * belong to the span cache, or, with ENTRY_SOURCE_OWN, to the span source, for good: its own metadata
+ * lies there, on as many pages as bits 16..63 say. Entries are written by whoever holds the span exclusively, before it
  * publishes an object of it (release) and after the last object is gone; anyone reads.
  */
 #ifndef QSLAB_ALLOC_REGION_H
@@ -34,6 +35,8 @@ struct region {
 	atomic_bool patched;      /* any: mremap has put mappings into it that do not merge */
 	struct lock lock;
 };
+
+#define ENTRY_SOURCE_OWN ((uint64_t)1 << 9)
 
 extern struct region region;
 

@@ -15,6 +15,13 @@ static void map_slab(struct slab *slab, bool set)
 	}
 }
 
+static uint32_t now(void)
+{
+	struct timespec coarse;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &coarse);
+	return (uint32_t)coarse.tv_sec;
+}
+
 struct slab *slab_create(unsigned class, struct heap *heap)
 {
 	const struct class_info *info = &classes[class];
@@ -34,6 +41,7 @@ struct slab *slab_create(unsigned class, struct heap *heap)
 	slab->words = info->words;
 	slab->class = (uint8_t)class;
 	slab->from_mmap = span.from_mmap;
+	slab->born = now();
 	slab->scan = 0;
 	slab->next = slab->prev = NULL;
 	store_relaxed(&slab->nfree, info->objects);

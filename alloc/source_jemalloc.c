@@ -37,21 +37,42 @@ int qslab_je_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*
 	(void)prepare, (void)parent, (void)child;
 	return 0;
 }
+
+/*
+ * Its list of threads, though, runs through their thread-local memory, and they enter and leave it beside the gate, at
+ * their ends. In the child it must begin anew: the memory of threads that are gone becomes that of new ones.
+ */
+extern _Thread_local char qslab_je_je_tsd_tls[];
+void qslab_je_je_tsd_postfork_child(void *thread);
 #endif
 
+void source_jemalloc_after_fork(void)
+{
+#ifdef QSLAB_JEMALLOC_PRIVATE
+	qslab_je_je_tsd_postfork_child(qslab_je_je_tsd_tls);
+#endif
+}
+
 #define SPAN_LEAST_PAGES 4 /* below 16 KiB jemalloc would use its own slabs */
+
+#define OWN_ALIGNMENT ((size_t)2 << 20) /* of the blocks that jemalloc keeps its metadata in */
 
 /* const after init */
 static int flags;
 static char purge_name[32], dirty_name[40];
+
+static _Thread_local size_t asked __attribute__((tls_model("initial-exec"))); /* alignment, while in je_alloc */
 
 static void *hook_alloc(extent_hooks_t *hooks, void *at, size_t size, size_t alignment, bool *zero,
                         bool *commit, unsigned arena)
 {
 	(void)hooks, (void)arena;
 	void *got = at ? region_grow_at(at, size) ? at : NULL : region_grow(size, alignment);
-	if (got)
-		*zero = *commit = true;
+	if (!got)
+		return NULL;
+	*zero = *commit = true;
+	if (!at && alignment == OWN_ALIGNMENT && asked < alignment) /* not for a span: for itself, for good */
+		store_relaxed(&region.map[region_page(got)], ENTRY_SOURCE_OWN | size >> PAGE_SHIFT << 16);
 	return got;
 }
 
@@ -139,7 +160,9 @@ static size_t bytes_of(size_t pages)
 
 static void *je_alloc(size_t pages, size_t alignment, bool zero)
 {
+	asked = alignment;
 	void *span = mallocx(bytes_of(pages), flags | MALLOCX_ALIGN(alignment) | (zero ? MALLOCX_ZERO : 0));
+	asked = 0;
 	if (span && !region_has(span)) {
 		/* in a thread whose own destructor of jemalloc has run, it ignores the arena it is told */
 		sdallocx(span, bytes_of(pages), flags);

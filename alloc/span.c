@@ -3,6 +3,7 @@
 #include "meta.h"
 #include "option.h"
 #include "region.h"
+#include "segment.h"
 #include "source.h"
 
 #include <errno.h>
@@ -10,7 +11,7 @@
 
 #define BUDGET_LEAST ((size_t)2 << 20)
 #define BUDGET_LIVE_PART 32
-#define REGRET_GAIN 8
+#define REGRET_GAIN 64
 #define META_SPAN_PAGES ((size_t)16)
 _Static_assert(META_SPAN_PAGES << PAGE_SHIFT >= META_SIZE_MAX, "a span holds any descriptor");
 #define RECOUNT_LEAST ((size_t)2 << 20) /* bytes freed between two questions to the source */
@@ -430,6 +431,27 @@ void span_after_fork(void)
 		lock_drop(&cache.lock);
 	}
 	source_mmap_after_fork();
+#ifndef QSLAB_NO_JEMALLOC
+	if (main_source == &source_jemalloc && !inside)
+		source_jemalloc_after_fork();
+#endif
 	lock_drop(&region.lock);
 	span_gate_open();
+}
+
+void span_publish(struct qslab_segment_spans *out)
+{
+	_Static_assert(LINK_SHIFT == 16 && ENTRY_SOURCE_OWN == QSLAB_ENTRY_SOURCE_OWN, "as published");
+	*out = (struct qslab_segment_spans){
+		.lock = PUBLISH_WORD(cache.lock.held, 4),
+		.bins = PUBLISH_WORD(cache.bins[0], 8),
+		.waiting = PUBLISH_WORD(cache.waiting, 8),
+		.cached = PUBLISH_WORD(cache.cached, 8),
+		.dirty = PUBLISH_WORD(cache.dirty, 8),
+		.freed = PUBLISH_WORD(cache.freed, 8),
+		.live = PUBLISH_WORD(cache.live, 8),
+		.credit = PUBLISH_WORD(cache.credit, 8),
+		.purged = PUBLISH_WORD(source_purged, 8),
+		.count = SPAN_CACHED_PAGES + 1,
+	};
 }

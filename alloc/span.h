@@ -8,7 +8,7 @@
  *
  *     max(2 MiB, live / 32) + credit
  *
- * Credit is earned by regret, eight bytes for each taken from the source again soon after a purge. It is at most
+ * Credit is earned by regret, 64 bytes for each taken from the source again soon after a purge. It is at most
  * QSLAB_RETAIN + live, and halves every second in which less than it was allocated: a program that swings
  * keeps its pages, one that spiked and stopped does not.
  */

@@ -9,6 +9,7 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <qslab/segment.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
@@ -146,7 +147,7 @@ size_t readers_holdouts(struct reader_info *list, size_t room)
 void readers_after_fork(void)
 {
 	bool registered = self.qsbr != NULL;
-	bool seen = registered || none.next != &none;
+	bool seen = atomic_load(&found) != NULL; /* even if all have left: the parent may be inside liburcu's lock */
 
 	pthread_mutex_init(&lock, NULL);
 	none.next = none.prev = &none;
@@ -156,4 +157,21 @@ void readers_after_fork(void)
 	}
 	if (seen)
 		atomic_store(&ours, true);
+}
+
+_Static_assert(sizeof none.next == 8 && sizeof none.qsbr == 8 && sizeof none.tid == 4 && sizeof found == 8,
+               "as published");
+_Static_assert(sizeof ((struct urcu_qsbr_reader *)0)->ctr == 8 && sizeof ((struct urcu_gp *)0)->ctr == 8, "as published");
+
+void readers_publish(struct qslab_segment_readers *out)
+{
+	*out = (struct qslab_segment_readers){
+		.first = (uintptr_t)&none,
+		.global = (uintptr_t)&found,
+		.next = offsetof(struct reader, next),
+		.qsbr = offsetof(struct reader, qsbr),
+		.tid = offsetof(struct reader, tid),
+		.counter = offsetof(struct urcu_qsbr_reader, ctr),
+		.global_counter = offsetof(struct urcu_gp, ctr),
+	};
 }

@@ -28,4 +28,8 @@ size_t readers_holdouts(struct reader_info *list, size_t room);
 
 void readers_after_fork(void);
 
+/* Says where the readers are, for tools (qslab/segment.h). */
+struct qslab_segment_readers;
+void readers_publish(struct qslab_segment_readers *out);
+
 #endif

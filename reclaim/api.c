@@ -6,6 +6,7 @@
 #include "alloc/object.h"
 #include "barrier.h"
 #include "chain.h"
+#include "debug.h"
 #include "deferrer.h"
 #include "pressure.h"
 #include "rcu/flavor.h"
@@ -61,7 +62,13 @@ static SLOW bool append_slow(const char *call, void *object, size_t offset)
 
 	if (!link_fits(offset, size))
 		misuse_link(call, object, offset, size);
-	return deferrer_append(call, class, object);
+	if (likely(!watched))
+		return deferrer_append(call, class, object);
+	debug_retire(call, object);
+	bool done = deferrer_append(call, class, object);
+	if (!done)
+		debug_retire_failed(object);
+	return done;
 }
 
 static void push(struct rcu_ptr *first, struct rcu_ptr *last)
@@ -77,6 +84,8 @@ void qslab_free_rcu_link(void *object, struct rcu_ptr *link)
 	if (likely(append_fast(object, offset)) || !object)
 		return;
 	if (!append_slow("qslab_free_rcu", object, offset)) {
+		if (unlikely(watched))
+			debug_retire("qslab_free_rcu", object);
 		push(link, link);
 		reclaimer_notice(true);
 	}
@@ -103,6 +112,8 @@ void qslab_free_rcu_nolock_link(void *object, struct rcu_ptr *link)
 		misuse_pointer("qslab_free_rcu_nolock", object);
 	if (!link_fits((uintptr_t)link - (uintptr_t)object, found.size))
 		misuse_link("qslab_free_rcu_nolock", object, (uintptr_t)link - (uintptr_t)object, found.size);
+	if (unlikely(watched))
+		debug_retire("qslab_free_rcu_nolock", object);
 	push(link, link);
 }
 
@@ -181,7 +192,10 @@ void qslab_free_q_flush(struct qslab_free_q *q)
 	struct rcu_ptr *first = q->first;
 
 	qslab_free_q_init(q);
-	chain_free(first);
+	if (unlikely(watched))
+		debug_free_list("qslab_free_q_flush", first);
+	else
+		chain_free(first);
 	errno = saved;
 }
 
@@ -193,6 +207,8 @@ void qslab_free_q_flush_rcu(struct qslab_free_q *q)
 	if (!first)
 		return;
 	int saved = errno;
+	if (unlikely(watched))
+		debug_retire_list("qslab_free_q_flush_rcu", first);
 	push(first, last);
 	reclaimer_notice(true);
 	errno = saved;

@@ -3,6 +3,7 @@
 #include "alloc/layout.h"
 #include "alloc/misuse.h"
 #include "alloc/object.h"
+#include "alloc/segment.h"
 #include "pressure.h"
 #include "rcu/grace.h"
 #include "release.h"
@@ -132,4 +133,17 @@ void chain_unlock_after_fork(void)
 {
 	if (!load_relaxed(&locked))
 		lock_drop(&chain.lock);
+}
+
+void chain_publish(struct qslab_segment_chain *out)
+{
+	*out = (struct qslab_segment_chain){
+		.lock = PUBLISH_WORD(chain.lock.held, 4),
+		.incoming = PUBLISH_WORD(chain.incoming, 8),
+		.ripening = PUBLISH_WORD(chain.ripening, 8),
+		.cookie = PUBLISH_WORD(chain.cookie, 8),
+		.bytes = PUBLISH_WORD(chain.bytes, 8),
+		.retired = PUBLISH_WORD(chain.retired, 8),
+		.reclaimed = PUBLISH_WORD(chain.reclaimed, 8),
+	};
 }

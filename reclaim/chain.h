@@ -31,4 +31,8 @@ void chain_count(uint64_t *retired, uint64_t *reclaimed, size_t *incoming_bytes)
 void chain_lock_for_fork(void);
 void chain_unlock_after_fork(void);
 
+/* Says where everything is (segment.c). */
+struct qslab_segment_chain;
+void chain_publish(struct qslab_segment_chain *out);
+
 #endif

@@ -1,4 +1,5 @@
 #define _GNU_SOURCE
+#include "alloc/debug.h"
 #include "alloc/large.h"
 #include "alloc/meta.h"
 #include "alloc/misuse.h"
@@ -347,12 +348,12 @@ static struct deferrer *late_deferrer(void)
 	return deferrer;
 }
 
-/* This thread's, made if need be; NULL past its end, or without memory. */
+/* This thread's, made if need be; NULL past its end, in the debug mode, or without memory. */
 static struct deferrer *get(void)
 {
 	if (likely(thread_deferrer != &deferrer_none))
 		return thread_deferrer;
-	if (thread_gone || !have_key)
+	if (thread_gone || !have_key || tracking)
 		return NULL;
 	struct deferrer *deferrer = acquire_deferrer();
 	if (deferrer) {

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "pressure.h"
 #include "alloc/option.h"
+#include "alloc/segment.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -108,4 +109,11 @@ void pressure_set(size_t soft, size_t hard, void (*callback)(size_t bytes))
 	if (hard)
 		store_relaxed(&pressure.hard, hard);
 	atomic_store_explicit(&pressure.callback, callback, release);
+}
+
+void pressure_publish(struct qslab_segment_grace *out)
+{
+	out->bytes = PUBLISH_WORD(pressure.bytes, 8);
+	out->peak = PUBLISH_WORD(pressure.peak, 8);
+	out->over_hard = PUBLISH_WORD(pressure.crossings, 8);
 }

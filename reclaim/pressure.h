@@ -23,4 +23,8 @@ void pressure_look(void);
 
 void pressure_set(size_t soft, size_t hard, void (*callback)(size_t bytes));
 
+/* Says where the counters are (segment.c). */
+struct qslab_segment_grace;
+void pressure_publish(struct qslab_segment_grace *out);
+
 #endif

@@ -2,6 +2,7 @@
 #include "reclaimer.h"
 #include "alloc/option.h"
 #include "alloc/report.h"
+#include "alloc/segment.h"
 #include "chain.h"
 #include "deferrer.h"
 #include "pressure.h"
@@ -186,4 +187,9 @@ void reclaimer_after_fork(void)
 	if (atomic_exchange(&reclaimer.state, IDLE) != IDLE)
 		store_relaxed(&reclaimer.wanted, true); /* what dead threads left must be seen to */
 	atomic_store(&reclaimer.word, 0);
+}
+
+void reclaimer_publish(struct qslab_segment_grace *out)
+{
+	out->stalls = PUBLISH_WORD(reclaimer.stalls, 8);
 }

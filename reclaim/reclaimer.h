@@ -21,4 +21,8 @@ unsigned long reclaimer_stalls(void);
 
 void reclaimer_after_fork(void);
 
+/* Says where the count of stalls is (segment.c). */
+struct qslab_segment_grace;
+void reclaimer_publish(struct qslab_segment_grace *out);
+
 #endif

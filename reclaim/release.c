@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "release.h"
+#include "alloc/debug.h"
 #include "alloc/fast.h"
 #include "alloc/heap.h"
 #include "alloc/large.h"
@@ -11,6 +12,11 @@ void release_objects(void **objects, unsigned count)
 {
 	struct heap *heap = thread_heap_get();
 
+	if (unlikely(tracking)) {
+		for (unsigned i = 0; i < count; i++)
+			debug_release(call, objects[i]);
+		return;
+	}
 	for (unsigned i = 0; i < count; i++) {
 		uint64_t entry = entry_of(objects[i]);
 		if (unlikely(!is_start(entry, objects[i], classes[entry_class(entry)].divisor)))
@@ -26,5 +32,8 @@ void release_objects(void **objects, unsigned count)
 
 void release_large(void *object)
 {
-	large_free(call, object);
+	if (unlikely(tracking))
+		debug_release(call, object);
+	else
+		large_free(call, object);
 }

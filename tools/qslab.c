@@ -1,137 +1,99 @@
-/* qslab: run a program on qslab's malloc. */
+/* qslab: runs programs on qslab's malloc, and shows where the memory of those that run is. */
 #define _GNU_SOURCE
+#include "command.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <link.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const char usage_text[] =
 	"usage: qslab run [--stats] -- COMMAND [ARGUMENT...]\n"
+	"       qslab stat [--format table|json|csv|prometheus] [--watch SECONDS] PID\n"
+	"       qslab check [--count N] PID\n"
+	"       qslab core [--format table|json|csv|prometheus] FILE\n"
 	"       qslab --version | --help\n"
 	"\n"
 	"  run      runs COMMAND with libqslab-malloc.so preloaded\n"
-	"  --stats  prints where its memory is, on stderr, when it exits\n"
+	"           --stats: prints where its memory is, on stderr, when it exits\n"
+	"  stat     where the memory of a process on qslab is, and what of its resident memory is explained;\n"
+	"           the process is neither stopped nor disturbed. --watch: again every SECONDS\n"
+	"  check    reads a process and verifies that its own figures agree, N times (1); one line for each\n"
+	"           that does not, and goes on not to\n"
+	"  core     stat of a core file\n"
 	"\n"
-	"The library is the one beside this program (../lib), or $QSLAB_LIBRARY.\n"
-	"Exit status: COMMAND's; 126 if it cannot be executed, 127 if there is none such,\n"
-	"1 for a missing library, 2 for wrong usage. Static programs, and set-user-ID ones, ignore the library.\n";
+	"run: the library is the one beside this program (../lib), or $QSLAB_LIBRARY.\n"
+	"Exit status: of run, COMMAND's; 126 if it cannot be executed, 127 if there is none such, 1 for a missing\n"
+	"library. Of the others, 1 if the process or file cannot be read, or a check failed. 2 for wrong usage.\n"
+	"Static programs, and set-user-ID ones, ignore the library.\n";
 
-static int wrong_usage(const char *why, const char *what)
+int wrong_usage(const char *why, const char *what)
 {
 	fprintf(stderr, "qslab: %s%s; see qslab --help\n", why, what);
 	return 2;
 }
 
-/* True if the library at `place` can be read; *path is then its absolute name, good after any chdir. */
-static bool resolve(const char *place, char path[PATH_MAX])
+int failed(const char *why)
 {
-	return realpath(place, path) && !access(path, R_OK);
+	fflush(stdout);
+	fprintf(stderr, "qslab: %s\n", why);
+	return 1;
 }
 
-/* The loader would only warn, and run the command without it. */
-static bool is_shared_library(const char *path)
+int finish_output(void)
 {
-	ElfW(Ehdr) own, header;
-	int fd = open(path, O_RDONLY | O_CLOEXEC), self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	bool is = read(self, &own, sizeof own) == sizeof own && read(fd, &header, sizeof header) == sizeof header &&
-	          !memcmp(header.e_ident, own.e_ident, EI_DATA + 1) && header.e_machine == own.e_machine &&
-	          header.e_type == ET_DYN;
-
-	close(fd);
-	close(self);
-	if (!is)
-		fprintf(stderr, "qslab: %s: not a shared library of this machine\n", path);
-	return is;
+	if (!fflush(stdout) && !ferror(stdout))
+		return 0;
+	perror("qslab: stdout");
+	return 1;
 }
 
-/* The preload library's path; false, with a line, if there is none that can be read. */
-static bool find_library(char path[PATH_MAX])
+bool parse_number(const char *text, long least, long most, long *number)
 {
-	static const char *const places[] = {"../lib", "../" QSLAB_INSTALL_LIBDIR}; /* build tree, installed */
-	const char *given = getenv("QSLAB_LIBRARY");
+	char *end;
 
-	if (given && *given) {
-		if (resolve(given, path))
-			return true;
-		fprintf(stderr, "qslab: QSLAB_LIBRARY=%s: %s\n", given, strerror(errno));
+	errno = 0;
+	*number = strtol(text, &end, 10);
+	return *text >= '0' && *text <= '9' && !*end && !errno && *number >= least && *number <= most;
+}
+
+bool parse_pid(const char *command, const char *text, int *pid)
+{
+	long number;
+
+	if (!parse_number(text, 1, INT_MAX, &number)) {
+		char why[64];
+		snprintf(why, sizeof why, "%s: not a process's number: ", command);
+		wrong_usage(why, text);
 		return false;
 	}
-	char self[PATH_MAX];
-	ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-	if (length < 0) {
-		perror("qslab: /proc/self/exe");
-		return false;
-	}
-	self[length] = '\0';
-	*strrchr(self, '/') = '\0';
-	for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-		char place[PATH_MAX + 256];
-		snprintf(place, sizeof place, "%s/%s/libqslab-malloc.so", self, places[i]);
-		if (resolve(place, path))
-			return true;
-	}
-	fprintf(stderr, "qslab: libqslab-malloc.so is not beside %s (../lib); set QSLAB_LIBRARY\n", self);
-	return false;
-}
-
-static int run(int count, char **arguments)
-{
-	int at = 0;
-	bool stats = false;
-
-	for (; at < count && arguments[at][0] == '-'; at++) {
-		if (!strcmp(arguments[at], "--")) {
-			at++;
-			break;
-		}
-		if (strcmp(arguments[at], "--stats"))
-			return wrong_usage("run: unknown option ", arguments[at]);
-		stats = true;
-	}
-	if (at >= count)
-		return wrong_usage("run: no command given", "");
-
-	char library[PATH_MAX];
-	if (!find_library(library))
-		return 1;
-	if (!is_shared_library(library))
-		return 1;
-	if (strpbrk(library, ": ")) {
-		fprintf(stderr, "qslab: %s: LD_PRELOAD cannot name a path with a space or a colon\n", library);
-		return 1;
-	}
-	const char *before = getenv("LD_PRELOAD");
-	char *preload = NULL;
-	if (asprintf(&preload, "%s%s%s", library, before && *before ? ":" : "", before ? before : "") < 0 ||
-	    setenv("LD_PRELOAD", preload, 1) || (stats && setenv("QSLAB_STATS", "1", 1))) {
-		fprintf(stderr, "qslab: out of memory\n");
-		return 1;
-	}
-	execvp(arguments[at], arguments + at);
-	int why = errno;
-	fprintf(stderr, "qslab: %s: %s\n", arguments[at], strerror(why));
-	return why == ENOENT ? 127 : 126;
+	*pid = (int)number;
+	return true;
 }
 
 int main(int count, char **arguments)
 {
+	static const struct {
+		const char *name;
+		int (*command)(int count, char **arguments);
+	} commands[] = {
+		{"run", command_run},
+		{"stat", command_stat},
+		{"check", command_check},
+		{"core", command_core},
+	};
+
 	if (count < 2)
 		return wrong_usage("no subcommand given", "");
-	if (!strcmp(arguments[1], "run"))
-		return run(count - 2, arguments + 2);
+	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+		if (!strcmp(arguments[1], commands[i].name))
+			return commands[i].command(count - 2, arguments + 2);
 	bool help = !strcmp(arguments[1], "--help") || !strcmp(arguments[1], "help");
 	if (!help && strcmp(arguments[1], "--version"))
 		return wrong_usage("unknown subcommand ", arguments[1]);
 	if (count > 2)
 		return wrong_usage("superfluous argument ", arguments[2]);
-	if (fputs(help ? usage_text : "qslab " QSLAB_TOOL_VERSION "\n", stdout) < 0 || fflush(stdout)) {
-		perror("qslab: stdout");
-		return 1;
-	}
-	return 0;
+	fputs(help ? usage_text : "qslab " QSLAB_TOOL_VERSION "\n", stdout);
+	return finish_output();
 }

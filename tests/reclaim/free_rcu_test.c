@@ -202,3 +202,50 @@ Test(free_rcu, waiting_is_counted)
 	qslab_rcu_barrier();
 	account_balances(&before, 5000);
 }
+
+/*
+ * The barrier covers what was retired before it, however far that has come: seen by the reclaimer or not, waiting for
+ * a grace period or not, by arrays and by links.
+ */
+static void *leaves_soon(void *argument)
+{
+	struct reader *reader = argument;
+	pause_ms(5);
+	atomic_store(&reader->leave, true);
+	return NULL;
+}
+
+Test(free_rcu, barrier_covers_all_before_it)
+{
+	struct account before = account_open();
+	uint64_t random = 8, retired = 0;
+
+	for (int round = 0; round < (getenv("QSLAB_SOAK") ? 1000 : 40); round++) {
+		struct reader reader = {0};
+		pthread_t leaver;
+		bool held = next_random(&random) % 2;
+		if (held)
+			reader_start(&reader);
+		for (int part = 0; part < 3; part++) {
+			for (uint64_t i = next_random(&random) % 30; i; i--, retired++) {
+				uint64_t r = next_random(&random); /* now and then by links only: nolock, free_q */
+				const struct call *call = &calls[round % 4 ? r % CALLS : 2 + r % 2];
+				void *object = qslab_malloc(next_random(&random) % 16 ? 64 : 400000);
+				call->retire(object, object);
+			}
+			pause_ms(next_random(&random) % 4 ? (unsigned)(next_random(&random) % 3) : 250);
+		}
+		if (held)
+			pthread_create(&leaver, NULL, leaves_soon, &reader);
+		qslab_rcu_barrier();
+		struct qslab_rcu_stats now = stats();
+		cr_assert_eq(now.waiting, 0, "round %d: %lu objects, %lu bytes wait after a barrier", round,
+		             (unsigned long)now.waiting, (unsigned long)now.waiting_bytes);
+		cr_assert_eq(live(), before.live);
+		if (held) {
+			pthread_join(leaver, NULL);
+			reader_stop(&reader);
+		}
+	}
+	account_balances(&before, retired);
+}

@@ -21,7 +21,7 @@ static const struct {
 const struct rcu_flavor_struct *flavor = &urcu_qsbr_flavor;
 atomic_ulong count_signals;
 static atomic_ulong crossings;
-static const char *volatile doing = "the start";
+static const char *volatile doing = "the first barrier";
 
 static void on_hard_limit(size_t bytes)
 {
@@ -249,6 +249,7 @@ int main(int count, char **arguments)
 	sigaction(SIGBUS, &(struct sigaction){.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO}, NULL);
 	sigaction(SIGALRM, &(struct sigaction){.sa_handler = on_alarm}, NULL);
 	qslab_rcu_set_limits((size_t)16 << 20, (size_t)96 << 20, on_hard_limit);
+	alarm(120);
 	qslab_free(qslab_malloc(1));
 	run(length);
 	return GOOD;

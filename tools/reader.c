@@ -1,0 +1,269 @@
+#define _GNU_SOURCE
+#include "reader.h"
+#include "reader_parts.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+
+#define NAPS 40
+#define NAP_NS 500000
+#define DOUBTS_MOST 10000
+
+struct reader {
+	struct source *source;
+};
+
+/* ---- what the parts share ------------------------------------------------------------------------------- */
+
+uint64_t read_word(struct work *work, uint64_t at)
+{
+	uint64_t word = 0;
+	return at && source_read(work->source, at, &word, sizeof word) ? word : 0;
+}
+
+uint32_t read_half(struct work *work, uint64_t at)
+{
+	uint32_t half = 0;
+	return at && source_read(work->source, at, &half, sizeof half) ? half : 0;
+}
+
+void doubt(struct work *work, int kind, uint64_t address, const char *format, ...)
+{
+	struct allocator *out = work->out;
+	va_list arguments;
+
+	if (out->doubt_count >= DOUBTS_MOST)
+		return;
+	GROW(out->doubts, out->doubt_count);
+	struct doubt *new = &out->doubts[out->doubt_count++];
+	new->kind = kind;
+	new->address = address;
+	va_start(arguments, format);
+	vsnprintf(new->text, sizeof new->text, format, arguments);
+	va_end(arguments);
+}
+
+bool nap(struct work *work)
+{
+	if (!work->source->live || !work->naps)
+		return false;
+	work->naps--;
+	nanosleep(&(struct timespec){0, NAP_NS}, NULL);
+	return true;
+}
+
+/* ---- segments --------------------------------------------------------------------------------------------- */
+
+/* The process is gone, or never was ours to read. */
+static void tell_read_error(struct source *source, struct failure *why)
+{
+	if (source->error == EPERM)
+		fail(why, "%s: no permission to read its memory (be its user, or root)", source->name);
+	else
+		fail(why, "%s: ended while it was read", source->name);
+}
+
+static bool may_be_segment(const struct mapping *mapping, bool by_name)
+{
+	if (!mapping->writable && !by_name)
+		return false;
+	return by_name ? strstr(mapping->name, QSLAB_SEGMENT_NAME) != NULL : !*mapping->name;
+}
+
+/* The segments among the mappings: by name, else, where there are no names, by what stands at a mapping's start. */
+static size_t find_segments(struct source *source, const struct mappings *mappings, bool by_name,
+                            struct allocator **found, uint32_t *other_version)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < mappings->count; i++) {
+		struct qslab_segment segment;
+		uint64_t at = mappings->list[i].start;
+		if (!may_be_segment(&mappings->list[i], by_name) || !source_read(source, at, &segment, 16) ||
+		    segment.magic != QSLAB_SEGMENT_MAGIC)
+			continue;
+		if (segment.version != QSLAB_SEGMENT_VERSION || segment.size < sizeof segment) {
+			*other_version = segment.version;
+			continue;
+		}
+		if (!source_read(source, at, &segment, sizeof segment) || segment.page_size != PAGE)
+			continue;
+		GROW(*found, count);
+		(*found)[count++] = (struct allocator){.segment_address = at, .segment = segment};
+	}
+	return count;
+}
+
+/* NULL with *why. */
+static struct allocator *locate(struct source *source, size_t *count, struct failure *why)
+{
+	struct mappings mappings;
+	struct allocator *found = NULL;
+	uint32_t other_version = 0;
+
+	source->error = 0;
+	if (!source_map(source, false, &mappings)) {
+		fail(why, "%s: ended while it was read", source->name);
+		return NULL;
+	}
+	*count = find_segments(source, &mappings, true, &found, &other_version);
+	if (!*count && !other_version)
+		*count = find_segments(source, &mappings, false, &found, &other_version);
+	if (!*count) {
+		if (source->error)
+			tell_read_error(source, why);
+		else if (other_version)
+			fail(why, "%s: runs a qslab that publishes version %u; this tool reads version %u", source->name,
+			     other_version, QSLAB_SEGMENT_VERSION);
+		else if (source->live && !mappings.count && kill(source->pid, 0) && errno == ESRCH)
+			fail(why, "%s: ended while it was read", source->name);
+		else
+			fail(why, "%s: does not run on qslab", source->name);
+		free(found);
+		found = NULL;
+	}
+	mappings_free(&mappings);
+	return found;
+}
+
+/* ---- open, close -------------------------------------------------------------------------------------------- */
+
+static struct reader *open_source(struct source *source, struct failure *why)
+{
+	size_t count;
+	struct allocator *found = source ? locate(source, &count, why) : NULL;
+
+	if (!found) {
+		source_close(source);
+		return NULL;
+	}
+	free(found);
+	struct reader *reader = need(malloc(sizeof *reader));
+	reader->source = source;
+	return reader;
+}
+
+struct reader *reader_open_process(int pid, struct failure *why)
+{
+	return open_source(source_process(pid, why), why);
+}
+
+struct reader *reader_open_core(const char *path, struct failure *why)
+{
+	return open_source(source_core(path, why), why);
+}
+
+void reader_close(struct reader *reader)
+{
+	if (!reader)
+		return;
+	source_close(reader->source);
+	free(reader);
+}
+
+const char *reader_name(const struct reader *reader)
+{
+	return reader->source->name;
+}
+
+/* ---- snapshots ------------------------------------------------------------------------------------------------ */
+
+static bool read_allocator(struct work *work)
+{
+	if (!read_region(work))
+		return false;
+	if (work->pages && (!read_small(work) || !read_spans(work) || !read_heaps(work)))
+		return false;
+	if (!read_rcu(work))
+		return false;
+	sum_up(work);
+	return true;
+}
+
+static void allocator_free(struct allocator *allocator)
+{
+	for (size_t i = 0; i < allocator->slab_count; i++)
+		free(allocator->slabs[i].live);
+	free(allocator->classes);
+	free(allocator->slabs);
+	free(allocator->larges);
+	free(allocator->spans);
+	free(allocator->heaps);
+	free(allocator->rcu.readers);
+	free(allocator->doubts);
+}
+
+static void work_free(struct work *work)
+{
+	free(work->entries);
+	free(work->owners);
+	free(work->resident);
+	free(work->ranges);
+}
+
+/* Copies of the library that nobody used say nothing. */
+static void drop_unused(struct snapshot *snapshot)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < snapshot->allocator_count; i++) {
+		if (snapshot->allocators[i].region_base || (!kept && i + 1 == snapshot->allocator_count))
+			snapshot->allocators[kept++] = snapshot->allocators[i];
+		else
+			allocator_free(&snapshot->allocators[i]);
+	}
+	snapshot->allocator_count = kept;
+}
+
+struct snapshot *reader_snapshot(struct reader *reader, unsigned what, struct failure *why)
+{
+	struct source *source = reader->source;
+	size_t count = 0;
+	struct allocator *found = locate(source, &count, why);
+
+	if (!found)
+		return NULL;
+	struct snapshot *snapshot = need(calloc(1, sizeof *snapshot));
+	struct work *works = need(calloc(count, sizeof *works));
+	snapshot->allocators = found;
+	snapshot->allocator_count = count;
+	snapshot->pid = source->pid;
+	snapshot->live = source->live;
+	bool done = true;
+	for (size_t i = 0; i < count && done; i++) {
+		works[i] = (struct work){
+			.source = source,
+			.out = &found[i],
+			.segment = &found[i].segment,
+			.with_memory = what & SNAPSHOT_MEMORY,
+			.naps = NAPS,
+		};
+		done = read_allocator(&works[i]);
+	}
+	if (done && what & SNAPSHOT_MEMORY)
+		done = snapshot->memory_known = read_memory(source, works, count, &snapshot->memory);
+	snapshot->now = source->now;
+	for (size_t i = 0; i < count; i++)
+		work_free(&works[i]);
+	free(works);
+	if (done) {
+		drop_unused(snapshot);
+		return snapshot;
+	}
+	tell_read_error(source, why);
+	snapshot_free(snapshot);
+	return NULL;
+}
+
+void snapshot_free(struct snapshot *snapshot)
+{
+	if (!snapshot)
+		return;
+	for (size_t i = 0; i < snapshot->allocator_count; i++)
+		allocator_free(&snapshot->allocators[i]);
+	free(snapshot->allocators);
+	free(snapshot);
+}

@@ -1,0 +1,243 @@
+/* Heaps and their magazines; objects found somewhere else than with the program; sums. */
+#define _GNU_SOURCE
+#include "reader_parts.h"
+
+#define HEAPS_MOST 1000000
+#define HEAP_SIZE_MOST ((size_t)1 << 20)
+#define SLOTS_MOST 4096
+#define TRIES 16
+
+static const char *const place_text[PLACES] = {"live", "free", "freed by others", "in a magazine",
+                                               "waiting for a grace period", "ready"};
+
+/* ---- objects in places -------------------------------------------------------------------------------------- */
+
+/* Bytes of the object that are resident. */
+static uint32_t resident_part(const struct slab_view *slab, unsigned index)
+{
+	uint64_t start = slab->first + (uint64_t)index * slab->size - slab->address, end = start + slab->size;
+	uint64_t bytes = 0;
+
+	if (slab->resident == slab->pages)
+		return slab->size;
+	for (uint64_t page = start / PAGE; page * PAGE < end; page++) {
+		uint64_t from = page * PAGE > start ? page * PAGE : start;
+		uint64_t to = (page + 1) * PAGE < end ? (page + 1) * PAGE : end;
+		if (slab->resident_pages[page / 64] >> page % 64 & 1)
+			bytes += to - from;
+	}
+	return (uint32_t)bytes;
+}
+
+void count_free(struct work *work, struct slab_view *slab, const uint64_t *free_bits, const uint64_t *remote)
+{
+	size_t first = (slab->address - work->out->region_base) / PAGE;
+	uint32_t all = 0;
+
+	for (unsigned i = 0; i < slab->pages; i++) {
+		slab->resident += work->resident[first + i];
+		slab->resident_pages[i / 64] |= (uint64_t)work->resident[first + i] << i % 64;
+	}
+	if (!slab->resident || slab->resident == slab->pages) {
+		for (unsigned p = LIVE; slab->resident && p <= REMOTE; p++)
+			slab->resident_bytes[p] = (uint32_t)slab->count[p] * slab->size;
+		return;
+	}
+	for (unsigned i = 0; i < slab->objects; i++) {
+		uint32_t bytes = resident_part(slab, i);
+		uint64_t bit = (uint64_t)1 << i % 64;
+		all += bytes;
+		if (free_bits[i / 64] & bit)
+			slab->resident_bytes[FREE] += bytes;
+		else if (remote[i / 64] & bit)
+			slab->resident_bytes[REMOTE] += bytes;
+	}
+	slab->resident_bytes[LIVE] = all - slab->resident_bytes[FREE] - slab->resident_bytes[REMOTE];
+}
+
+static bool mark_large(struct work *work, struct large_view *large, uint64_t address, bool interior, enum place place,
+                       uint64_t *bytes)
+{
+	if (interior ? address - large->address >= large->size : address != large->address)
+		return false;
+	*bytes = large->size;
+	if (large->place != LIVE)
+		doubt(work, DOUBT_TWICE, large->address, "large object 0x%lx: %s twice", large->address, place_text[place]);
+	large->place = place;
+	return true;
+}
+
+bool mark(struct work *work, uint64_t address, bool interior, unsigned class, enum place place, uint64_t *bytes)
+{
+	struct allocator *out = work->out;
+	uint64_t page = (address - out->region_base) / PAGE;
+	uint32_t owner = address >= out->region_base && page < work->pages ? work->owners[page] : 0;
+
+	if (OWNER_WHAT(owner) == OWNER_LARGE &&
+	    mark_large(work, &out->larges[OWNER_INDEX(owner)], address, interior, place, bytes))
+		return true;
+	struct slab_view *slab = OWNER_WHAT(owner) == OWNER_SLAB ? &out->slabs[OWNER_INDEX(owner)] : NULL;
+	uint64_t offset = slab ? address - slab->first : 0;
+	if (!slab || offset >= (uint64_t)slab->objects * slab->size || (!interior && offset % slab->size)) {
+		doubt(work, DOUBT_NO_OBJECT, address, "address 0x%lx: %s, but no object starts there", address,
+		      place_text[place]);
+		return false;
+	}
+	if (class && class != slab->class) {
+		doubt(work, DOUBT_WRONG_CLASS, address, "object 0x%lx: %s of another class", address, place_text[place]);
+		return false;
+	}
+	unsigned index = (unsigned)(offset / slab->size);
+	uint64_t bit = (uint64_t)1 << index % 64;
+	*bytes = slab->size;
+	if (!(slab->live[index / 64] & bit)) {
+		doubt(work, DOUBT_TWICE, address, "object 0x%lx: %s, and somewhere else too", address, place_text[place]);
+		return false;
+	}
+	slab->live[index / 64] &= ~bit;
+	slab->count[LIVE]--;
+	slab->count[place]++;
+	uint32_t resident = slab->resident ? resident_part(slab, index) : 0;
+	slab->resident_bytes[LIVE] -= resident;
+	slab->resident_bytes[place] += resident;
+	return true;
+}
+
+/* ---- magazines ------------------------------------------------------------------------------------------------ */
+
+struct magazine {
+	uint64_t top[2], slots[2]; /* read before and after */
+	uint64_t objects[SLOTS_MOST];
+	size_t count;
+};
+
+/* Entries of a magazine as of one look; 0 if it is empty, or being exchanged. */
+static size_t entries_of(const struct work *work, unsigned class, uint64_t top, uint64_t slots)
+{
+	uint64_t bytes = top - slots;
+	size_t count = slots && top > slots && bytes % 8 == 0 ? bytes / 8 : 0;
+
+	return count <= work->out->classes[class].capacity && count <= SLOTS_MOST ? count : 0;
+}
+
+static bool read_magazine(struct work *work, uint64_t at, unsigned class, struct magazine *magazine)
+{
+	const struct qslab_segment_heaps *offsets = &work->segment->heaps;
+
+	for (unsigned tries = 0; tries < TRIES; tries++) {
+		magazine->count = entries_of(work, class, magazine->top[0], magazine->slots[0]);
+		struct piece pieces[] = {
+			{magazine->slots[0] + 8, magazine->objects, magazine->count * 8, false},
+			{at + offsets->slots, &magazine->slots[1], 8, false},
+			{at + offsets->top, &magazine->top[1], 8, false},
+		};
+		if (!magazine->count)
+			pieces[0] = pieces[1];
+		if (!source_read_pieces(work->source, pieces, 3))
+			return false;
+		if (magazine->slots[0] == magazine->slots[1] && magazine->top[0] == magazine->top[1])
+			return true;
+		size_t now = entries_of(work, class, magazine->top[1], magazine->slots[1]);
+		if (magazine->slots[0] == magazine->slots[1] && tries + 1 == TRIES) {
+			magazine->count = now < magazine->count ? now : magazine->count;
+			return true; /* those below were there all the time */
+		}
+		magazine->slots[0] = magazine->slots[1];
+		magazine->top[0] = magazine->top[1];
+	}
+	magazine->count = 0;
+	work->out->torn++;
+	return true;
+}
+
+static bool read_heap(struct work *work, uint64_t at, const char *bytes)
+{
+	const struct qslab_segment_heaps *offsets = &work->segment->heaps;
+	struct allocator *out = work->out;
+	struct magazine magazine;
+
+	GROW(out->heaps, out->heap_count);
+	struct heap_view *heap = &out->heaps[out->heap_count++];
+	*heap = (struct heap_view){.address = at, .owned = half_at(bytes, offsets->state) == 1};
+	for (unsigned class = 1; class < out->class_count; class++) {
+		uint32_t offset = offsets->magazines + class * offsets->magazine_stride;
+		if (!out->classes[class].size)
+			continue;
+		magazine.top[0] = word_at(bytes, offset + offsets->top);
+		magazine.slots[0] = word_at(bytes, offset + offsets->slots);
+		if (!magazine.slots[0])
+			continue;
+		if (!read_magazine(work, at + offset, class, &magazine))
+			return false;
+		for (size_t i = 0; i < magazine.count; i++) {
+			uint64_t size = 0;
+			if (!mark(work, magazine.objects[i], false, class, MAGAZINE, &size))
+				continue;
+			heap->objects++;
+			heap->bytes += size;
+		}
+	}
+	return true;
+}
+
+bool read_heaps(struct work *work)
+{
+	const struct qslab_segment_heaps *offsets = &work->segment->heaps;
+	size_t size = offsets->size, count = work->out->class_count;
+	uint64_t at = read_word(work, offsets->first);
+
+	if (size > HEAP_SIZE_MOST || offsets->magazines + count * offsets->magazine_stride > size)
+		return false;
+	char *bytes = need(malloc(size + 64));
+	bool done = true;
+	for (size_t i = 0; at && i < HEAPS_MOST && done; i++) {
+		done = source_read(work->source, at, bytes, size) && read_heap(work, at, bytes);
+		at = word_at(bytes, offsets->next);
+	}
+	free(bytes);
+	return done;
+}
+
+/* ---- sums ------------------------------------------------------------------------------------------------------- */
+
+static int by_address(const void *a, const void *b)
+{
+	const struct heap_view *x = *(struct heap_view *const *)a, *y = *(struct heap_view *const *)b;
+	return x->address < y->address ? -1 : x->address > y->address;
+}
+
+static struct heap_view *find_heap(struct heap_view **sorted, size_t count, uint64_t address)
+{
+	struct heap_view key = {.address = address}, *wanted = &key;
+	struct heap_view **found = bsearch(&wanted, sorted, count, sizeof *sorted, by_address);
+	return found ? *found : NULL;
+}
+
+void sum_up(struct work *work)
+{
+	struct allocator *out = work->out;
+	struct heap_view **sorted = need(malloc((out->heap_count + 1) * sizeof *sorted));
+
+	for (size_t i = 0; i < out->heap_count; i++)
+		sorted[i] = &out->heaps[i];
+	qsort(sorted, out->heap_count, sizeof *sorted, by_address);
+	for (size_t i = 0; i < out->slab_count; i++) {
+		const struct slab_view *slab = &out->slabs[i];
+		struct class_view *class = &out->classes[slab->class];
+		struct heap_view *heap = find_heap(sorted, out->heap_count, slab->heap);
+		class->slabs++;
+		class->total += slab->objects;
+		class->resident += slab->resident * PAGE;
+		for (unsigned p = 0; p < PLACES; p++) {
+			class->count[p] += slab->count[p];
+			class->resident_bytes[p] += slab->resident_bytes[p];
+		}
+		if (heap) {
+			heap->slabs++;
+			heap->live += slab->count[LIVE];
+		} else if (!slab->torn) {
+			doubt(work, DOUBT_LIST, slab->address, "slab 0x%lx: its heap is not in the list of heaps", slab->address);
+		}
+	}
+	free(sorted);
+}

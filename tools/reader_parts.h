@@ -1,0 +1,98 @@
+/* What the files of the reader share. A `work` is one snapshot of one allocator in the making. */
+#ifndef QSLAB_TOOLS_READER_PARTS_H
+#define QSLAB_TOOLS_READER_PARTS_H
+
+#include "reader.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE SOURCE_PAGE
+
+/* Whose a page of the region is: what, and which of them. */
+enum owner { OWNER_NONE, OWNER_SLAB, OWNER_LARGE, OWNER_SPAN, OWNER_CHUNK, OWNER_SOURCE, OWNER_LOST };
+#define OWNER_SHIFT 29
+#define OWNER_MAKE(what, index) ((uint32_t)(what) << OWNER_SHIFT | (uint32_t)(index))
+#define OWNER_WHAT(word) ((enum owner)((word) >> OWNER_SHIFT))
+#define OWNER_INDEX(word) ((word) & ((1u << OWNER_SHIFT) - 1))
+
+/* Memory of the allocator outside the region. */
+struct range {
+	uint64_t start, end;
+	enum kind kind;
+};
+
+struct work {
+	struct source *source;
+	struct allocator *out;
+	const struct qslab_segment *segment;
+	bool with_memory;
+	uint64_t map;            /* address of the page map */
+	uint64_t map_size;       /* its bytes */
+	uint64_t *entries;       /* the page map */
+	size_t pages;            /* of the region */
+	uint32_t *owners;        /* by page: OWNER_MAKE */
+	uint8_t *resident;       /* by page, if with_memory */
+	struct range *ranges;
+	size_t range_count;
+	unsigned naps;           /* left to take, waiting for locks */
+};
+
+/* ---- reading words of the process ------------------------------------------------------------------- */
+
+static inline uint64_t word_at(const void *bytes, uint32_t offset)
+{
+	uint64_t word;
+	memcpy(&word, (const char *)bytes + offset, sizeof word);
+	return word;
+}
+
+static inline uint32_t half_at(const void *bytes, uint32_t offset)
+{
+	uint32_t half;
+	memcpy(&half, (const char *)bytes + offset, sizeof half);
+	return half;
+}
+
+static inline uint16_t quarter_at(const void *bytes, uint32_t offset)
+{
+	uint16_t quarter;
+	memcpy(&quarter, (const char *)bytes + offset, sizeof quarter);
+	return quarter;
+}
+
+/* A word of the process; 0 if its address is 0 or it cannot be read. */
+uint64_t read_word(struct work *work, uint64_t at);
+uint32_t read_half(struct work *work, uint64_t at);
+
+/* Makes room in a growing array: `count` elements are used, one more will be. */
+#define GROW(list, count)                                                                                 \
+	do {                                                                                              \
+		if (!((count) & ((count) + 1)))                                                           \
+			(list) = need(realloc((list), (2 * (count) + 1) * sizeof *(list)));               \
+	} while (0)
+
+void doubt(struct work *work, int kind, uint64_t address, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/* A moment for the holder of a lock to go on; false when the snapshot has waited enough. */
+bool nap(struct work *work);
+
+/* ---- the parts, in this order ------------------------------------------------------------------------ */
+
+bool read_region(struct work *work);   /* region, page map, chunks, residency */
+bool read_small(struct work *work);    /* slabs */
+bool read_spans(struct work *work);    /* large objects, the span cache */
+bool read_heaps(struct work *work);
+bool read_rcu(struct work *work);
+void sum_up(struct work *work);        /* classes and heaps from slabs */
+
+/* An object was found in a place: it is not live. False if there is no such object. */
+bool mark(struct work *work, uint64_t address, bool interior, unsigned class, enum place place, uint64_t *bytes);
+
+/* ---- memory -------------------------------------------------------------------------------------------- */
+
+void count_free(struct work *work, struct slab_view *slab, const uint64_t *free_bits, const uint64_t *remote);
+bool read_memory(struct source *source, struct work *works, size_t count, struct memory_view *memory);
+
+#endif

@@ -1,0 +1,341 @@
+/* What waits for a grace period: deferrers' arrays, the chain, grace periods, readers. */
+#define _GNU_SOURCE
+#include "reader_parts.h"
+
+#include <time.h>
+
+#define DEFERRERS_MOST 1000000
+#define DEFERRER_SIZE_MOST ((size_t)1 << 20)
+#define SLOTS_MOST 4096
+#define LISTED_MOST ((size_t)1 << 22)
+#define LINKS_MOST ((size_t)1 << 21)
+#define READERS_MOST 100000
+#define TRIES 6
+
+/* Objects found, to be marked once the whole stood still, or would not. */
+struct found {
+	uint64_t object, cookie; /* cookie 0: not sealed yet */
+	uint16_t class;          /* 0: any */
+	uint8_t place;
+	bool interior;
+};
+
+struct list {
+	struct found *found;
+	size_t count;
+	uint64_t pending; /* entries of pending arrays, those already free included */
+};
+
+static void add(struct list *list, struct found found)
+{
+	GROW(list->found, list->count);
+	list->found[list->count++] = found;
+}
+
+static void mark_all(struct work *work, const struct list *list)
+{
+	struct rcu_view *rcu = &work->out->rcu;
+
+	for (size_t i = 0; i < list->count; i++) {
+		const struct found *found = &list->found[i];
+		unsigned class = found->class == work->segment->classes.large ? 0 : found->class;
+		uint64_t bytes = 0;
+		if (!mark(work, found->object, found->interior, class, found->place, &bytes))
+			continue;
+		if (found->place == READY) {
+			rcu->ready++;
+			rcu->ready_bytes += bytes;
+			continue;
+		}
+		rcu->waiting++;
+		rcu->waiting_bytes += bytes;
+		rcu->chained += found->interior;
+		if (found->cookie && found->cookie <= rcu->completed) {
+			rcu->over++;
+			rcu->over_bytes += bytes;
+		} else if (found->cookie && (!rcu->oldest || found->cookie < rcu->oldest)) {
+			rcu->oldest = found->cookie;
+		}
+	}
+}
+
+/* ---- one deferrer ----------------------------------------------------------------------------------------------- */
+
+/* Slots first + 1 to count of an array; false if they cannot be had. */
+static bool list_slots(struct work *work, struct list *list, uint64_t array, uint32_t first, uint64_t count,
+                       struct found found)
+{
+	uint64_t slots[SLOTS_MOST];
+
+	if (count > SLOTS_MOST || first > count)
+		return false;
+	if (first == count)
+		return true;
+	if (!source_read(work->source, array + work->segment->array.slots + (first + 1) * 8, slots, (count - first) * 8))
+		return false;
+	for (uint64_t i = 0; i < count - first; i++) {
+		found.object = slots[i];
+		add(list, found);
+	}
+	return true;
+}
+
+/* A list of arrays. False: it ended where no list may. */
+static bool list_arrays(struct work *work, struct list *list, uint64_t at, unsigned class, enum place place)
+{
+	const struct qslab_segment_array *offsets = &work->segment->array;
+	char header[256];
+
+	for (; at && list->count < LISTED_MOST; at = word_at(header, offsets->next)) {
+		if (offsets->slots > sizeof header || !source_read(work->source, at, header, offsets->slots))
+			return false;
+		struct found found = {0, word_at(header, offsets->cookie), (uint16_t)class, (uint8_t)place, false};
+		if (!list_slots(work, list, at, half_at(header, offsets->first), half_at(header, offsets->count), found))
+			return false;
+	}
+	return !at;
+}
+
+/* Between two readings of it: what must not have changed. */
+static bool same(const struct work *work, const char *a, const char *b)
+{
+	const struct qslab_segment_deferrers *offsets = &work->segment->deferrers;
+
+	if (half_at(a, offsets->lock) || half_at(b, offsets->lock) ||
+	    word_at(a, offsets->sealed_objects) != word_at(b, offsets->sealed_objects) ||
+	    word_at(a, offsets->reclaimed) != word_at(b, offsets->reclaimed))
+		return false;
+	for (size_t class = 1; class < work->out->class_count; class++) {
+		const size_t pending = offsets->pending + class * offsets->pending_stride;
+		const size_t queue = offsets->queues + class * offsets->queue_stride;
+		if (word_at(a + pending, offsets->top) != word_at(b + pending, offsets->top) ||
+		    word_at(a + pending, offsets->array) != word_at(b + pending, offsets->array) ||
+		    word_at(a + queue, offsets->head) != word_at(b + queue, offsets->head) ||
+		    word_at(a + queue, offsets->ready) != word_at(b + queue, offsets->ready) ||
+		    word_at(a + queue, offsets->surplus) != word_at(b + queue, offsets->surplus) ||
+		    half_at(a + queue, offsets->arrays) != half_at(b + queue, offsets->arrays))
+			return false;
+	}
+	return true;
+}
+
+static bool list_class(struct work *work, struct list *list, const char *deferrer, unsigned class)
+{
+	const struct qslab_segment_deferrers *offsets = &work->segment->deferrers;
+	const char *pending = deferrer + offsets->pending + class * offsets->pending_stride;
+	const char *queue = deferrer + offsets->queues + class * offsets->queue_stride;
+	uint64_t array = word_at(pending, offsets->array), slots = array + work->segment->array.slots;
+	uint64_t top = word_at(pending, offsets->top);
+	bool whole = true;
+
+	if (array && top >= slots && (top - slots) / 8 <= SLOTS_MOST) {
+		uint64_t count = (top - slots) / 8;
+		uint32_t first = read_half(work, array + work->segment->array.first);
+		list->pending += count;
+		whole &= list_slots(work, list, array, first, count, (struct found){0, 0, (uint16_t)class, WAITING, false});
+	} else if (array) {
+		whole = false; /* sealed, or begun, at this moment */
+	}
+	whole &= list_arrays(work, list, word_at(queue, offsets->head), class, WAITING);
+	whole &= list_arrays(work, list, word_at(queue, offsets->ready), class, READY);
+	whole &= list_arrays(work, list, word_at(queue, offsets->surplus), class, READY);
+	return whole;
+}
+
+static uint64_t waiting_of(const struct list *list)
+{
+	uint64_t waiting = 0;
+	for (size_t i = 0; i < list->count; i++)
+		waiting += list->found[i].place == WAITING;
+	return waiting;
+}
+
+/* `bytes` and `after` have room for a deferrer. */
+static bool read_deferrer(struct work *work, uint64_t at, char *bytes, char *after)
+{
+	const struct qslab_segment_deferrers *offsets = &work->segment->deferrers;
+	struct rcu_view *rcu = &work->out->rcu;
+	struct list list = {NULL, 0, 0};
+	bool stable = false;
+
+	for (unsigned tries = 0; tries < TRIES && !stable; tries++) {
+		bool whole = true;
+		if (tries > TRIES / 2)
+			nap(work);
+		list.count = list.pending = 0;
+		free(list.found);
+		list.found = NULL;
+		if (!source_read(work->source, at, bytes, offsets->size))
+			return false;
+		for (unsigned class = 1; class < work->out->class_count; class++)
+			whole &= list_class(work, &list, bytes, class);
+		if (!source_read(work->source, at, after, offsets->size))
+			break;
+		stable = whole && same(work, bytes, after);
+	}
+	uint64_t retired = word_at(bytes, offsets->sealed_objects) + list.pending;
+	uint64_t reclaimed = word_at(bytes, offsets->reclaimed), waiting = waiting_of(&list);
+	if (stable && waiting != retired - reclaimed)
+		doubt(work, DOUBT_COUNT, at, "deferrer 0x%lx: %lu objects wait, it counts %lu", at, waiting,
+		      retired - reclaimed);
+	rcu->retired += retired;
+	rcu->reclaimed += reclaimed;
+	rcu->exchanged += word_at(bytes, offsets->exchanged);
+	rcu->flushed += word_at(bytes, offsets->flushed);
+	rcu->deferrers++;
+	work->out->torn += !stable;
+	mark_all(work, &list);
+	free(list.found);
+	return !work->source->error;
+}
+
+static bool read_deferrers(struct work *work)
+{
+	const struct qslab_segment_deferrers *offsets = &work->segment->deferrers;
+	size_t size = offsets->size, count = work->out->class_count;
+	uint64_t at = read_word(work, offsets->first);
+
+	if (!at)
+		return true;
+	if (size > DEFERRER_SIZE_MOST || offsets->pending + count * offsets->pending_stride > size ||
+	    offsets->queues + count * offsets->queue_stride > size)
+		return false;
+	char *bytes = need(malloc(2 * size + 64));
+	bool done = true;
+	for (size_t i = 0; at && i < DEFERRERS_MOST && done; i++) {
+		done = read_deferrer(work, at, bytes, bytes + size);
+		at = done ? word_at(bytes, offsets->next) : 0;
+	}
+	free(bytes);
+	return done;
+}
+
+/* ---- the chain --------------------------------------------------------------------------------------------------- */
+
+struct chain {
+	uint32_t lock_before, lock_after;
+	uint64_t incoming, ripening, cookie, retired, reclaimed;
+};
+
+static bool read_heads(struct work *work, struct chain *chain)
+{
+	const struct qslab_segment_chain *at = &work->segment->chain;
+	struct piece pieces[] = {
+		{at->lock, &chain->lock_before, 4, false},   {at->incoming, &chain->incoming, 8, false},
+		{at->ripening, &chain->ripening, 8, false},  {at->cookie, &chain->cookie, 8, false},
+		{at->retired, &chain->retired, 8, false},    {at->reclaimed, &chain->reclaimed, 8, false},
+		{at->lock, &chain->lock_after, 4, false},
+	};
+	return source_read_pieces(work->source, pieces, sizeof pieces / sizeof *pieces);
+}
+
+static bool list_links(struct work *work, struct list *list, uint64_t link, uint64_t cookie)
+{
+	while (link && list->count < LINKS_MOST) {
+		uint64_t next;
+		add(list, (struct found){link, cookie, 0, WAITING, true});
+		if (!source_read(work->source, link, &next, sizeof next))
+			return false;
+		link = next;
+	}
+	return !link;
+}
+
+static bool read_chain(struct work *work)
+{
+	struct rcu_view *rcu = &work->out->rcu;
+	struct list list = {NULL, 0, 0};
+	struct chain before = {0}, after = {0};
+	size_t ripening = 0;
+	bool stable = false;
+
+	if (!work->segment->chain.incoming)
+		return true;
+	for (unsigned tries = 0; tries < TRIES && !stable; tries++) {
+		if (tries > TRIES / 2)
+			nap(work);
+		list.count = 0;
+		free(list.found);
+		list.found = NULL;
+		if (!read_heads(work, &before))
+			return false;
+		bool whole = list_links(work, &list, before.ripening, before.cookie);
+		ripening = list.count;
+		whole &= list_links(work, &list, before.incoming, 0);
+		if (!read_heads(work, &after))
+			return false;
+		/* more may have come in before what was there */
+		stable = whole && !before.lock_before && !before.lock_after && !after.lock_before && !after.lock_after &&
+		         before.ripening == after.ripening && before.retired == after.retired &&
+		         before.reclaimed == after.reclaimed;
+	}
+	if (!stable) {
+		work->out->torn++;
+		list.count = 0; /* links of objects in use again could be anything */
+		ripening = 0;
+	} else if (ripening != before.retired - before.reclaimed) {
+		doubt(work, DOUBT_COUNT, before.ripening, "chain: %zu objects ripen, it counts %lu", ripening,
+		      before.retired - before.reclaimed);
+	}
+	rcu->retired += before.retired + (list.count - ripening);
+	rcu->reclaimed += before.reclaimed;
+	mark_all(work, &list);
+	free(list.found);
+	return true;
+}
+
+/* ---- grace periods and readers ----------------------------------------------------------------------------------- */
+
+static void read_grace(struct work *work)
+{
+	const struct qslab_segment_grace *at = &work->segment->grace;
+	struct rcu_view *rcu = &work->out->rcu;
+	struct timespec now;
+
+	rcu->completed = read_word(work, at->address + at->completed); /* first: never above started */
+	rcu->started = read_word(work, at->address + at->started);
+	rcu->wanted = read_word(work, at->address + at->wanted);
+	int64_t began = (int64_t)read_word(work, at->address + at->began);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	rcu->age = -1;
+	if (work->source->live && rcu->started > rcu->completed) {
+		int64_t age = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - began;
+		rcu->age = age > 0 ? age : 0;
+	}
+	rcu->peak_bytes = read_word(work, at->peak);
+	rcu->over_hard = read_word(work, at->over_hard);
+	rcu->stalls = read_word(work, at->stalls);
+}
+
+static void read_readers(struct work *work)
+{
+	const struct qslab_segment_readers *at = &work->segment->readers;
+	struct rcu_view *rcu = &work->out->rcu;
+	uint64_t global = read_word(work, at->global);
+	uint64_t counter = global ? read_word(work, global + at->global_counter) : 0;
+	uint64_t reader = at->first ? read_word(work, at->first + at->next) : 0;
+
+	for (size_t i = 0; reader && reader != at->first && i < READERS_MOST; i++) {
+		uint64_t qsbr = read_word(work, reader + at->qsbr);
+		uint64_t seen = qsbr ? read_word(work, qsbr + at->counter) : 0;
+		GROW(rcu->readers, rcu->reader_count);
+		rcu->readers[rcu->reader_count++] = (struct reader_view){
+			.tid = (int)read_half(work, reader + at->tid),
+			.online = seen != 0,
+			.holds_up = seen && seen != counter && rcu->started > rcu->completed,
+		};
+		reader = read_word(work, reader + at->next);
+	}
+}
+
+bool read_rcu(struct work *work)
+{
+	if (!work->segment->grace.address) {
+		work->out->rcu.age = -1;
+		return true;
+	}
+	read_grace(work);
+	read_readers(work);
+	work->out->stock = read_word(work, work->segment->heaps.stock);
+	return !work->pages || (read_deferrers(work) && read_chain(work));
+}

@@ -1,0 +1,132 @@
+/* The region, its page map, and whose each of its pages is as far as lists of memory say it. */
+#define _GNU_SOURCE
+#include "reader_parts.h"
+
+#define SIZE_MOST ((uint64_t)1 << 46)
+#define CHUNKS_MOST 4000000
+#define PIECE_MOST ((size_t)1 << 20)
+#define CLASSES_MOST 256
+#define STRIDE_MOST 4096
+
+static void add_range(struct work *work, uint64_t start, uint64_t size, enum kind kind)
+{
+	if (!size || start + size < start)
+		return;
+	GROW(work->ranges, work->range_count);
+	work->ranges[work->range_count++] = (struct range){start, start + size, kind};
+}
+
+/* Pages [start, start + size) of the region have an owner. */
+static void own(struct work *work, uint64_t start, uint64_t size, enum owner owner)
+{
+	size_t page = (start - work->out->region_base) / PAGE;
+	size_t end = page + (size + PAGE - 1) / PAGE;
+
+	for (; page < end && page < work->pages; page++)
+		work->owners[page] = OWNER_MAKE(owner, 0);
+}
+
+/* Only what is resident: reading the rest would make the process's page tables grow. */
+static bool read_entries(struct work *work)
+{
+	size_t bytes = work->pages * 8, map_pages = (bytes + PAGE - 1) / PAGE;
+	uint8_t *there = need(malloc(map_pages + 1));
+	struct piece *pieces = NULL;
+	size_t count = 0;
+
+	source_resident(work->source, work->map, map_pages, there);
+	for (size_t page = 0; page < map_pages;) {
+		size_t end = page;
+		while (end < map_pages && there[end] && (end - page) * PAGE < PIECE_MOST)
+			end++;
+		if (end > page) {
+			size_t from = page * PAGE, to = end * PAGE < bytes ? end * PAGE : bytes;
+			GROW(pieces, count);
+			pieces[count++] =
+				(struct piece){work->map + from, (char *)work->entries + from, to - from, false};
+		}
+		page = end > page ? end : page + 1;
+	}
+	bool done = source_read_pieces(work->source, pieces, count);
+	free(there);
+	free(pieces);
+	return done;
+}
+
+static void read_chunks(struct work *work)
+{
+	const struct qslab_segment_meta *meta = &work->segment->meta;
+	uint64_t at = read_word(work, meta->first);
+
+	for (size_t i = 0; at && i < CHUNKS_MOST; i++) {
+		uint64_t next = read_word(work, at + meta->next), size = read_word(work, at + meta->size);
+		if (at - work->out->region_base < work->out->region_size)
+			own(work, at, size, OWNER_CHUNK);
+		else
+			add_range(work, at, size, KIND_DESCRIPTORS);
+		at = next;
+	}
+	for (uint32_t i = 0; meta->source && i < meta->source_count; i++)
+		add_range(work, read_word(work, meta->source + i * 16), read_word(work, meta->source + i * 16 + 8),
+		          KIND_SOURCE_OWN);
+}
+
+static bool read_classes(struct work *work)
+{
+	const struct qslab_segment_classes *classes = &work->segment->classes;
+	struct allocator *out = work->out;
+
+	if (classes->count > CLASSES_MOST || classes->stride > STRIDE_MOST || classes->large >= classes->count)
+		return false;
+	size_t size = (size_t)classes->count * classes->stride;
+	char *table = need(calloc(1, size + 64));
+	bool done = source_read(work->source, classes->table, table, size);
+	out->classes = need(calloc(classes->count, sizeof *out->classes));
+	out->class_count = classes->count;
+	for (uint32_t c = 0; c < classes->count && done; c++) {
+		const char *row = table + c * classes->stride;
+		out->classes[c].size = half_at(row, classes->size);
+		out->classes[c].objects = quarter_at(row, classes->objects);
+		out->classes[c].pages = quarter_at(row, classes->pages);
+		out->classes[c].capacity = quarter_at(row, classes->capacity);
+		if (c == classes->large || !out->classes[c].objects || !out->classes[c].pages)
+			out->classes[c].size = 0;
+	}
+	free(table);
+	return done;
+}
+
+bool read_region(struct work *work)
+{
+	const struct qslab_segment_region *region = &work->segment->region;
+	struct allocator *out = work->out;
+
+	if (!read_classes(work))
+		return false;
+	out->region_base = read_word(work, region->address + region->base);
+	work->map = read_word(work, region->address + region->map);
+	out->region_size = read_word(work, region->address + region->size);
+	work->map_size = read_word(work, region->address + region->map_size);
+	if (!out->region_base || out->region_size > SIZE_MOST)
+		out->region_base = out->region_size = 0;
+	work->pages = out->region_size / PAGE;
+	if (!work->map_size)
+		work->map_size = (work->pages * 8 + PAGE - 1) / PAGE * PAGE;
+	work->entries = need(calloc(work->pages + 1, sizeof *work->entries));
+	work->owners = need(calloc(work->pages + 1, sizeof *work->owners));
+	work->resident = need(calloc(work->pages + 1, 1));
+	if (!work->pages)
+		return true;
+	if (!read_entries(work))
+		return false;
+	if (work->with_memory)
+		source_resident(work->source, out->region_base, work->pages, work->resident);
+	add_range(work, work->map, work->map_size, KIND_PAGE_MAP);
+	read_chunks(work);
+	for (size_t page = 0; page < work->pages; page++) {
+		uint64_t entry = work->entries[page];
+		if (!QSLAB_ENTRY_CLASS(entry) && entry & QSLAB_ENTRY_SOURCE_OWN)
+			own(work, out->region_base + page * PAGE, QSLAB_ENTRY_LINK(entry) * PAGE, OWNER_SOURCE);
+	}
+	return true;
+}

@@ -1,0 +1,74 @@
+#define _GNU_SOURCE
+#include "source.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void fail(struct failure *failure, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(failure->text, sizeof failure->text, format, arguments);
+	va_end(arguments);
+}
+
+void *need(void *memory)
+{
+	if (memory)
+		return memory;
+	fputs("qslab: out of memory\n", stderr);
+	exit(1);
+}
+
+bool source_read_pieces(struct source *source, struct piece *pieces, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		pieces[i].got = false;
+	return !count || source->calls->read(source, pieces, count);
+}
+
+bool source_read(struct source *source, uint64_t at, void *to, size_t size)
+{
+	struct piece piece = {at, to, size, false};
+	return source_read_pieces(source, &piece, 1) && piece.got;
+}
+
+bool source_map(struct source *source, bool detail, struct mappings *mappings)
+{
+	*mappings = (struct mappings){NULL, 0, 0, 0, 0, 0};
+	return source->calls->map(source, detail, mappings);
+}
+
+void source_resident(struct source *source, uint64_t start, size_t pages, uint8_t *flags)
+{
+	memset(flags, 0, pages);
+	source->calls->resident(source, start, pages, flags);
+}
+
+void source_close(struct source *source)
+{
+	if (source)
+		source->calls->close(source);
+}
+
+struct mapping *mappings_add(struct mappings *mappings, uint64_t start, uint64_t end, const char *name)
+{
+	size_t count = mappings->count;
+
+	if (!(count & (count + 1))) /* room for 2^k - 1 */
+		mappings->list = need(realloc(mappings->list, (2 * count + 1) * sizeof *mappings->list));
+	mappings->list[count] = (struct mapping){.start = start, .end = end, .name = need(strdup(name))};
+	mappings->count++;
+	return &mappings->list[count];
+}
+
+void mappings_free(struct mappings *mappings)
+{
+	for (size_t i = 0; i < mappings->count; i++)
+		free(mappings->list[i].name);
+	free(mappings->list);
+	*mappings = (struct mappings){NULL, 0, 0, 0, 0, 0};
+}

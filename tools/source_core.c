@@ -1,0 +1,283 @@
+/* A core file: PT_LOAD for bytes, NT_FILE for names, NT_PRSTATUS for stacks, NT_PRPSINFO for the process's number. */
+#define _GNU_SOURCE
+#include "source.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/procfs.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#define STACK_POINTER 19
+#elif defined(__aarch64__)
+#define STACK_POINTER 31
+#endif
+
+struct load {
+	uint64_t start, end; /* of the mapping */
+	uint64_t offset;     /* in the file */
+	uint64_t filed;      /* bytes in the file */
+	unsigned flags;
+};
+
+struct named {
+	uint64_t start, end;
+	const char *name;
+};
+
+struct core {
+	struct source source;
+	const uint8_t *bytes;
+	size_t size;
+	struct load *loads;   /* by address */
+	size_t load_count;
+	struct named *names;
+	size_t name_count;
+	uint64_t *stacks;
+	size_t stack_count;
+};
+
+/* ---- bytes ---------------------------------------------------------------------------------------------- */
+
+static const struct load *find(const struct core *core, uint64_t at)
+{
+	size_t low = 0, high = core->load_count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (core->loads[middle].end <= at)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < core->load_count && core->loads[low].start <= at ? &core->loads[low] : NULL;
+}
+
+/* The bytes at an address, and how many follow; NULL if the file does not have it. */
+static const uint8_t *bytes_at(const struct core *core, uint64_t at, size_t *room)
+{
+	const struct load *load = find(core, at);
+
+	if (!load || at - load->start >= load->filed)
+		return NULL;
+	*room = load->filed - (at - load->start);
+	return core->bytes + load->offset + (at - load->start);
+}
+
+static bool core_read(struct source *source, struct piece *pieces, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		uint8_t *to = pieces[i].to;
+		uint64_t at = pieces[i].at;
+		size_t left = pieces[i].size, room = 0;
+		while (left) {
+			const uint8_t *from = bytes_at((struct core *)source, at, &room);
+			if (!from)
+				break;
+			size_t now = left < room ? left : room;
+			memcpy(to, from, now);
+			to += now, at += now, left -= now;
+		}
+		pieces[i].got = !left;
+	}
+	return true;
+}
+
+static bool is_zero(const uint8_t *page)
+{
+	const uint64_t *words = (const void *)page;
+	for (size_t i = 0; i < SOURCE_PAGE / 8; i++)
+		if (words[i])
+			return false;
+	return true;
+}
+
+static void core_resident(struct source *source, uint64_t start, size_t pages, uint8_t *flags)
+{
+	size_t room = 0;
+
+	for (size_t i = 0; i < pages; i++) {
+		const uint8_t *page = bytes_at((struct core *)source, start + i * SOURCE_PAGE, &room);
+		flags[i] = page && room >= SOURCE_PAGE && !is_zero(page);
+	}
+}
+
+/* ---- mappings ------------------------------------------------------------------------------------------- */
+
+static const char *name_of(const struct core *core, uint64_t start, uint64_t end)
+{
+	for (size_t i = 0; i < core->name_count; i++)
+		if (core->names[i].start < end && start < core->names[i].end)
+			return core->names[i].name;
+	return "";
+}
+
+static bool core_map(struct source *source, bool detail, struct mappings *mappings)
+{
+	struct core *core = (struct core *)source;
+
+	for (size_t i = 0; i < core->load_count; i++) {
+		const struct load *load = &core->loads[i];
+		struct mapping *mapping = mappings_add(mappings, load->start, load->end,
+		                                       name_of(core, load->start, load->end));
+		mapping->readable = load->flags & PF_R;
+		mapping->writable = load->flags & PF_W;
+		size_t pages = load->filed / SOURCE_PAGE;
+		uint8_t *flags = detail && pages ? need(malloc(pages)) : NULL;
+		if (!flags)
+			continue;
+		source_resident(source, load->start, pages, flags);
+		for (size_t page = 0; page < pages; page++)
+			mapping->rss += flags[page] * SOURCE_PAGE;
+		mappings->rss += mapping->rss;
+		free(flags);
+	}
+	return true;
+}
+
+static bool core_is_stack(struct source *source, const struct mapping *mapping, const struct mapping *before)
+{
+	const struct core *core = (const struct core *)source;
+
+	(void)before;
+	for (size_t i = 0; i < core->stack_count; i++)
+		if (core->stacks[i] >= mapping->start && core->stacks[i] < mapping->end)
+			return true;
+	return false;
+}
+
+static void core_close(struct source *source)
+{
+	struct core *core = (struct core *)source;
+
+	munmap((void *)core->bytes, core->size);
+	free(core->loads);
+	free(core->names);
+	free(core->stacks);
+	free(core);
+}
+
+/* ---- opening -------------------------------------------------------------------------------------------- */
+
+static const struct source_calls calls = {core_read, core_map, core_resident, core_is_stack, core_close};
+
+/* NT_FILE: count, page size, count times {start, end, page offset}, then as many strings. */
+static void take_names(struct core *core, const uint64_t *words, size_t size)
+{
+	uint64_t count = size >= 16 ? words[0] : 0;
+	const char *text = (const char *)(words + 2 + 3 * count), *end = (const char *)words + size;
+
+	if (core->names || count > size / 24 || text > end)
+		return;
+	core->names = need(calloc(count + 1, sizeof *core->names));
+	for (uint64_t i = 0; i < count && text < end && memchr(text, 0, (size_t)(end - text)); i++) {
+		core->names[core->name_count++] = (struct named){words[2 + 3 * i], words[3 + 3 * i], text};
+		text += strlen(text) + 1;
+	}
+}
+
+static void take_note(struct core *core, unsigned type, const void *bytes, size_t size)
+{
+	if (type == NT_FILE) {
+		take_names(core, bytes, size);
+	} else if (type == NT_PRPSINFO && size >= sizeof(prpsinfo_t)) {
+		core->source.pid = ((const prpsinfo_t *)bytes)->pr_pid;
+	} else if (type == NT_PRSTATUS && size >= sizeof(prstatus_t)) {
+#ifdef STACK_POINTER
+		core->stacks = need(realloc(core->stacks, (core->stack_count + 1) * sizeof *core->stacks));
+		core->stacks[core->stack_count++] = ((const prstatus_t *)bytes)->pr_reg[STACK_POINTER];
+#endif
+	}
+}
+
+static void take_notes(struct core *core, const uint8_t *at, size_t size)
+{
+	while (size >= sizeof(Elf64_Nhdr)) {
+		Elf64_Nhdr note;
+		memcpy(&note, at, sizeof note);
+		size_t name = (note.n_namesz + 3u) & ~(size_t)3, body = (note.n_descsz + 3u) & ~(size_t)3;
+		if (name > size || body > size || sizeof note + name + body > size)
+			return;
+		take_note(core, note.n_type, at + sizeof note + name, note.n_descsz);
+		at += sizeof note + name + body;
+		size -= sizeof note + name + body;
+	}
+}
+
+static int by_address(const void *a, const void *b)
+{
+	const struct load *x = a, *y = b;
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+/* Headers that lie are cut to what the file has. */
+static bool take_headers(struct core *core)
+{
+	const Elf64_Ehdr *header = (const void *)core->bytes;
+	size_t size = core->size;
+
+	if (size < sizeof *header || memcmp(header->e_ident, ELFMAG, SELFMAG) || header->e_type != ET_CORE ||
+	    header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_phentsize != sizeof(Elf64_Phdr) ||
+	    header->e_phoff > size)
+		return false;
+	size_t count = header->e_phnum;
+	if (count == PN_XNUM) {
+		if (header->e_shoff > size - sizeof(Elf64_Shdr))
+			return false;
+		count = ((const Elf64_Shdr *)(core->bytes + header->e_shoff))->sh_info;
+	}
+	if (count > (size - header->e_phoff) / sizeof(Elf64_Phdr))
+		return false;
+	const Elf64_Phdr *programs = (const void *)(core->bytes + header->e_phoff);
+	core->loads = need(calloc(count + 1, sizeof *core->loads));
+	for (size_t i = 0; i < count; i++) {
+		const Elf64_Phdr *p = &programs[i];
+		uint64_t filed = p->p_offset < size ? size - p->p_offset : 0;
+		filed = p->p_filesz < filed ? p->p_filesz : filed;
+		if (p->p_type == PT_NOTE)
+			take_notes(core, core->bytes + p->p_offset, filed);
+		else if (p->p_type == PT_LOAD && p->p_vaddr + p->p_memsz >= p->p_vaddr)
+			core->loads[core->load_count++] =
+				(struct load){p->p_vaddr, p->p_vaddr + p->p_memsz, p->p_offset, filed, p->p_flags};
+	}
+	qsort(core->loads, core->load_count, sizeof *core->loads, by_address);
+	return true;
+}
+
+struct source *source_core(const char *path, struct failure *failure)
+{
+	struct stat status;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || fstat(fd, &status)) {
+		fail(failure, "%.200s: %s", path, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return NULL;
+	}
+	struct core *core = need(calloc(1, sizeof *core));
+	core->size = (size_t)status.st_size;
+	void *bytes = S_ISREG(status.st_mode) && core->size ? mmap(NULL, core->size, PROT_READ, MAP_PRIVATE, fd, 0)
+	                                                    : MAP_FAILED;
+	close(fd);
+	if (bytes == MAP_FAILED) {
+		free(core);
+		fail(failure, "%.200s: not a core file", path);
+		return NULL;
+	}
+	core->bytes = bytes;
+	core->source = (struct source){.calls = &calls};
+	snprintf(core->source.name, sizeof core->source.name, "%.200s", path);
+	if (!take_headers(core)) {
+		core_close(&core->source);
+		fail(failure, "%.200s: not a core file", path);
+		return NULL;
+	}
+	return &core->source;
+}

@@ -1,0 +1,150 @@
+/* qslab stat, qslab core. */
+#define _GNU_SOURCE
+#include "stat.h"
+#include "command.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define WATCH_LONGEST 86400
+
+enum format { TABLE, JSON, CSV, PROMETHEUS, FORMATS };
+
+struct options {
+	enum format format;
+	double watch; /* seconds; 0: once */
+	const char *what;
+};
+
+void command_of(const struct snapshot *snapshot, char text[64])
+{
+	char path[64];
+
+	text[0] = '\0';
+	if (!snapshot->live)
+		return;
+	snprintf(path, sizeof path, "/proc/%d/comm", snapshot->pid);
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return;
+	if (!fgets(text, 64, file))
+		text[0] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	fclose(file);
+}
+
+static void print(const struct snapshot *snapshot, const char *name, enum format format, bool first)
+{
+	switch (format) {
+	case JSON:
+		stat_json(snapshot, name);
+		break;
+	case CSV:
+		stat_csv(snapshot, first);
+		break;
+	case PROMETHEUS:
+		stat_prometheus(snapshot);
+		break;
+	default:
+		if (!first)
+			putchar('\n');
+		stat_table(snapshot, name);
+	}
+}
+
+static bool parse_format(const char *text, enum format *format)
+{
+	static const char *const names[FORMATS] = {"table", "json", "csv", "prometheus"};
+
+	for (unsigned i = 0; i < FORMATS; i++)
+		if (!strcmp(text, names[i])) {
+			*format = (enum format)i;
+			return true;
+		}
+	return false;
+}
+
+static bool parse_seconds(const char *text, double *seconds)
+{
+	char *end;
+	*seconds = strtod(text, &end);
+	return *text >= '0' && *text <= '9' && !*end && *seconds >= 0.01 && *seconds <= WATCH_LONGEST;
+}
+
+/* 0, or the status of wrong usage. */
+static int parse(const char *command, bool watch, int count, char **arguments, struct options *options)
+{
+	char why[64];
+
+	for (int i = 0; i < count; i++) {
+		const char *argument = arguments[i], *value = i + 1 < count ? arguments[i + 1] : NULL;
+		if (!strcmp(argument, "--format")) {
+			snprintf(why, sizeof why, "%s: --format is table, json, csv or prometheus, not ", command);
+			if (!value || !parse_format(value, &options->format))
+				return wrong_usage(why, value ? value : "nothing");
+			i++;
+		} else if (watch && !strcmp(argument, "--watch")) {
+			snprintf(why, sizeof why, "%s: --watch needs seconds, not ", command);
+			if (!value || !parse_seconds(value, &options->watch))
+				return wrong_usage(why, value ? value : "nothing");
+			i++;
+		} else if (argument[0] == '-' && argument[1]) {
+			snprintf(why, sizeof why, "%s: unknown option ", command);
+			return wrong_usage(why, argument);
+		} else if (options->what) {
+			snprintf(why, sizeof why, "%s: superfluous argument ", command);
+			return wrong_usage(why, argument);
+		} else {
+			options->what = argument;
+		}
+	}
+	if (options->what)
+		return 0;
+	snprintf(why, sizeof why, "%s: no %s given", command, watch ? "process" : "core file");
+	return wrong_usage(why, "");
+}
+
+static int show(struct reader *reader, const struct options *options, struct failure *why)
+{
+	for (bool first = true;; first = false) {
+		struct snapshot *snapshot = reader ? reader_snapshot(reader, SNAPSHOT_MEMORY, why) : NULL;
+		if (!snapshot) {
+			reader_close(reader);
+			return failed(why->text);
+		}
+		print(snapshot, reader_name(reader), options->format, first);
+		snapshot_free(snapshot);
+		int status = finish_output();
+		if (status || options->watch == 0) {
+			reader_close(reader);
+			return status;
+		}
+		struct timespec pause = {(time_t)options->watch, 0};
+		pause.tv_nsec = (long)((options->watch - (double)pause.tv_sec) * 1e9);
+		nanosleep(&pause, NULL);
+	}
+}
+
+int command_stat(int count, char **arguments)
+{
+	struct options options = {TABLE, 0, NULL};
+	struct failure why;
+	int pid, status = parse("stat", true, count, arguments, &options);
+
+	if (status)
+		return status;
+	if (!parse_pid("stat", options.what, &pid))
+		return 2;
+	return show(reader_open_process(pid, &why), &options, &why);
+}
+
+int command_core(int count, char **arguments)
+{
+	struct options options = {TABLE, 0, NULL};
+	struct failure why;
+	int status = parse("core", false, count, arguments, &options);
+
+	return status ? status : show(reader_open_core(options.what, &why), &options, &why);
+}
