@@ -139,7 +139,7 @@ static void handle(void)
 	sigaction(SIGUSR2, &action, NULL);
 }
 
-Test(signals, nolock_inside_everything, .timeout = 300)
+Test(signals, nolock_inside_everything, .timeout = 900)
 {
 	pthread_t threads[THREADS];
 	uint64_t retired = 0;
