@@ -69,8 +69,14 @@ template <class T> struct allocator {
 	}
 	void deallocate(T *objects, std::size_t) noexcept { qslab_free(objects); }
 };
-template <class T, class U> constexpr bool operator==(const allocator<T> &, const allocator<U> &) noexcept { return true; }
-template <class T, class U> constexpr bool operator!=(const allocator<T> &, const allocator<U> &) noexcept { return false; }
+template <class T, class U> constexpr bool operator==(const allocator<T> &, const allocator<U> &) noexcept
+{
+	return true;
+}
+template <class T, class U> constexpr bool operator!=(const allocator<T> &, const allocator<U> &) noexcept
+{
+	return false;
+}
 
 /* For std::pmr. All its instances are equal. */
 class memory_resource : public std::pmr::memory_resource {
@@ -297,7 +303,8 @@ template <class D> struct holder<D, false> {
 	D &get() noexcept { return deleter; }
 };
 
-template <class T, class D> constexpr bool plain = std::is_trivially_destructible_v<T> && std::is_same_v<D, default_delete<T>>;
+template <class T, class D>
+constexpr bool plain = std::is_trivially_destructible_v<T> && std::is_same_v<D, default_delete<T>>;
 
 /* For objects without the base: a small object of its own. */
 template <class T, class D> struct outside_node : node, holder<D> {
