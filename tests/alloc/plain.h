@@ -49,6 +49,7 @@ static void (*plain_init)(void);
 		} \
 	} while (0)
 #define cr_assert_eq(a, b, ...) cr_assert((a) == (b))
+#define cr_assert_neq(a, b, ...) cr_assert((a) != (b))
 #define cr_assert_geq(a, b, ...) cr_assert((a) >= (b))
 #define cr_assert_leq(a, b, ...) cr_assert((a) <= (b))
 #define cr_assert_gt(a, b, ...) cr_assert((a) > (b))
