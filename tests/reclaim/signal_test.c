@@ -21,13 +21,43 @@ struct shot {
 /* What a thread's handler may retire; the thread refills it. */
 static _Thread_local struct shot *_Atomic pool[POOL];
 static _Thread_local bool armed;
+/* The rate: from 100 kHz down to what lets the thread get on, on a machine that has other things to do. */
+static _Thread_local timer_t timer;
+static _Thread_local volatile long interval;
+static _Thread_local volatile unsigned long operations;
 static atomic_ulong fired, shots;
+
+#define SHORTEST (SANITIZED ? 50000 : 10000)
+
+static void set_timer(long nanoseconds)
+{
+	struct itimerspec every = {{0, nanoseconds}, {0, nanoseconds}};
+	interval = nanoseconds;
+	timer_settime(timer, 0, &every, NULL);
+}
+
+static void adapt(void)
+{
+	static _Thread_local unsigned long seen;
+	static _Thread_local unsigned in_vain, well;
+	if (seen != operations) {
+		in_vain = 0;
+		if (++well % 32 == 0 && interval > SHORTEST)
+			set_timer(interval / 2);
+	} else if (++in_vain % 64 == 0 && interval < 10000000) {
+		well = 0;
+		set_timer(interval * 2);
+	}
+	seen = operations;
+}
 
 static void on_signal(int number)
 {
 	static _Thread_local unsigned next;
 	int saved = errno;
 	atomic_fetch_add_explicit(&fired, 1, memory_order_relaxed);
+	if (interval)
+		adapt();
 	if (!armed)
 		return;
 	for (int i = 0; i < 4; i++) {
@@ -46,19 +76,11 @@ static void on_signal(int number)
 	errno = saved;
 }
 
-static void set_timer(timer_t timer, long nanoseconds)
-{
-	struct itimerspec every = {{0, nanoseconds}, {0, nanoseconds}};
-	timer_settime(timer, 0, &every, NULL);
-}
-
-static timer_t new_timer(void)
+static void new_timer(void)
 {
 	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR2};
-	timer_t timer;
 	event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
 	cr_assert(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
-	return timer;
 }
 
 static struct shot *shot(uint64_t *random)
@@ -67,27 +89,15 @@ static struct shot *shot(uint64_t *random)
 	return qslab_malloc(sizeof(struct shot) + (r % 512 ? r % 300 : 300000));
 }
 
-/* As often as lets the thread get on: from 100 kHz down, on a machine that has other things to do. */
-static long adapt(timer_t timer, long interval, double round_took)
-{
-	long next = round_took > 0.05 ? interval * 2 : round_took < 0.01 ? interval / 2 : interval;
-	next = next < 10000 ? 10000 : next > 10000000 ? 10000000 : next;
-	if (next != interval)
-		set_timer(timer, next);
-	return next;
-}
-
 static uint64_t by_thread(uint64_t *random, bool registered)
 {
-	timer_t timer = new_timer();
-	long interval = SANITIZED ? 50000 : 10000;
 	uint64_t retired = 0;
 	void *slots[64] = {0}, *many[16];
 
-	set_timer(timer, interval);
+	new_timer();
+	set_timer(SHORTEST);
 	for (int round = 0; round < SCALE(ROUNDS); round++) {
-		double start = seconds();
-		for (int i = 0; i < ROUND; i++) {
+		for (int i = 0; i < ROUND; i++, operations++) {
 			if (!atomic_load_explicit(&pool[i % POOL], memory_order_relaxed))
 				atomic_store(&pool[i % POOL], shot(random));
 			uint64_t r = next_random(random);
@@ -103,7 +113,6 @@ static uint64_t by_thread(uint64_t *random, bool registered)
 			many[i] = shot(random);
 		cr_assert_eq(qslab_free_rcu_bulk(16, many), 16);
 		retired += 16;
-		interval = adapt(timer, interval, seconds() - start);
 		if (registered)
 			urcu_qsbr_quiescent_state();
 		if (round % 100 == 0)
@@ -111,6 +120,7 @@ static uint64_t by_thread(uint64_t *random, bool registered)
 		if (round % 100 == 50)
 			qslab_trim();
 	}
+	interval = 0;
 	timer_delete(timer);
 	for (int i = 0; i < 64; i++)
 		qslab_free(slots[i]);
