@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/sdt.h>
+#include <unistd.h>
 
 #define FIRST_LIMIT 8
 #define FREE_GROWTH_BYTES 8192 /* frees alone grow a magazine to this; allocations to its capacity */
@@ -558,6 +559,7 @@ static void publish(struct heap *heap)
 /* Heaps lock held. */
 static void add_orphan(struct heap *heap)
 {
+	store_relaxed(&heap->tid, 0);
 	store_relaxed(&heap->state, HEAP_ORPHAN);
 	heap->orphan_next = heaps.orphans;
 	heaps.orphans = heap;
@@ -576,8 +578,10 @@ struct heap *heap_acquire(void)
 		if (heap)
 			publish(heap);
 	}
-	if (heap)
+	if (heap) {
 		store_relaxed(&heap->state, HEAP_OWNED);
+		store_relaxed(&heap->tid, (int)gettid());
+	}
 	lock_drop(&heaps.lock);
 	return heap;
 }
@@ -700,6 +704,8 @@ static void relist_slab(struct heap *own, struct slab *slab)
 void heap_after_fork(struct heap *own)
 {
 	lock_drop(&heaps.lock);
+	if (own != &heap_none)
+		store_relaxed(&own->tid, (int)gettid());
 	bool busy = load_relaxed(&own->lock.held); /* forked by a signal handler inside our slow path */
 	heaps.orphans = NULL;
 	store_relaxed(&heaps.orphan_count, 0);
@@ -742,6 +748,7 @@ void heap_publish(struct qslab_segment_heaps *out)
 		.next = PUBLISH(struct heap, all_next, 8),
 		.lock = PUBLISH(struct heap, lock.held, 4),
 		.state = PUBLISH(struct heap, state, 4),
+		.tid = PUBLISH(struct heap, tid, 4),
 		.notify = PUBLISH(struct heap, notify, 8),
 		.magazines = offsetof(struct heap, magazines),
 		.magazine_stride = sizeof(struct magazine),

@@ -174,6 +174,7 @@ struct heap {
 	struct magazine magazines[CLASS_LIMIT]; /* the heap's thread */
 	struct lock lock;
 	atomic_int state;                       /* orphans lock */
+	atomic_int tid;                         /* of the heap's thread, for those who look from outside; 0: it is gone */
 	unsigned slow_calls;                    /* the heap's thread: paces span_tick */
 	struct bin bins[CLASS_COUNT];           /* lock */
 	_Alignas(CACHE_LINE) _Atomic(struct slab *) notify; /* any thread */
