@@ -20,6 +20,10 @@
 #define CACHE_LINE 64
 #define ALIGN_UP(n, a) (((n) + (a) - 1) & ~((size_t)(a) - 1))
 
+#ifndef COUNT /* a build that counts has it from count.h */
+#define COUNT(what) ((void)0)
+#endif
+
 #define relaxed memory_order_relaxed
 #define acquire memory_order_acquire
 #define release memory_order_release
@@ -45,6 +49,7 @@ static inline bool lock_try(struct lock *lock)
 
 static inline void lock_wait(struct lock *lock)
 {
+	COUNT(lock_wait);
 	for (unsigned turn = 0; !lock_try(lock); turn++) {
 		if (turn < 64) {
 #if defined(__x86_64__)
@@ -58,6 +63,7 @@ static inline void lock_wait(struct lock *lock)
 
 static inline void lock_take(struct lock *lock)
 {
+	COUNT(lock);
 	if (unlikely(atomic_exchange_explicit(&lock->held, 1, acquire)))
 		lock_wait(lock);
 }

@@ -1,6 +1,7 @@
 #include "class.h"
 
 struct class_info classes[CLASS_LIMIT];
+atomic_uint class_end = CLASS_COUNT;
 uint8_t class_small[SMALL_MAX / 16 + 1];
 uint8_t class_medium[MEDIUM_MAX / 128 + 1];
 
@@ -51,6 +52,20 @@ static size_t size_after(size_t size)
 	return size + doubling / (size < 16384 ? 8 : 4);
 }
 
+void class_set(unsigned class, size_t size, unsigned traits)
+{
+	struct class_info *info = &classes[class];
+
+	info->size = (uint32_t)size;
+	info->divisor = UINT64_MAX / size + 1;
+	info->recip = (((uint64_t)1 << RECIP_SHIFT) + size - 1) / size;
+	info->pages = (uint16_t)pages_for(size);
+	info->objects = (uint16_t)(info->pages * PAGE_SIZE / size);
+	info->words = (uint16_t)((info->objects + 63) / 64);
+	info->capacity = (uint16_t)capacity_for(size);
+	info->traits = (uint16_t)traits;
+}
+
 void class_init(void)
 {
 	size_t size = 16;
@@ -59,14 +74,7 @@ void class_init(void)
 	if (classes[1].size)
 		return;
 	for (unsigned c = 1; c < CLASS_COUNT; c++, size = size_after(size)) {
-		struct class_info *info = &classes[c];
-		info->size = (uint32_t)size;
-		info->divisor = UINT64_MAX / size + 1;
-		info->recip = (((uint64_t)1 << RECIP_SHIFT) + size - 1) / size;
-		info->pages = (uint16_t)pages_for(size);
-		info->objects = (uint16_t)(info->pages * PAGE_SIZE / size);
-		info->words = (uint16_t)((info->objects + 63) / 64);
-		info->capacity = (uint16_t)capacity_for(size);
+		class_set(c, size, 0);
 		for (size_t i = (covered + 15) / 16; i <= SMALL_MAX / 16 && i * 16 <= size; i++)
 			if (!class_small[i])
 				class_small[i] = (uint8_t)c;

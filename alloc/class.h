@@ -7,6 +7,9 @@
  *
  * Class 0 is "no object", CLASS_LARGE "an object with a span of its own". Both have a divisor of 0, which
  * makes the start-of-object check of free fail, so neither needs a branch there.
+ *
+ * Classes from CLASS_OWN on belong to one cache each (cache.h), from its creation to its destruction. Their
+ * class_info is set before the cache is known and changes only when no slab, magazine or array of it is left.
  */
 #ifndef QSLAB_ALLOC_CLASS_H
 #define QSLAB_ALLOC_CLASS_H
@@ -16,7 +19,9 @@
 #define CLASS_NONE 0
 #define CLASS_COUNT 81                /* 0..80 */
 #define CLASS_LARGE CLASS_COUNT
-#define CLASS_LIMIT (CLASS_COUNT + 1) /* array size that covers CLASS_LARGE */
+#define CLASS_OWN 82                  /* 82..254 */
+#define CLASS_OWN_COUNT 173
+#define CLASS_LIMIT 256               /* whatever a page map entry says is below */
 
 #define SMALL_MAX 1024
 #define MEDIUM_MAX ((size_t)256 << 10)
@@ -24,6 +29,7 @@
 #define MAGAZINE_MAX 128
 
 _Static_assert(SLAB_PAGES_MAX < 256, "a page map entry counts pages to a slab's end in 8 bits");
+_Static_assert(CLASS_OWN == CLASS_LARGE + 1 && CLASS_OWN + CLASS_OWN_COUNT < CLASS_LIMIT, "numbers do not meet");
 _Static_assert(MEDIUM_MAX <= SLAB_PAGES_MAX * PAGE_SIZE, "the largest class fits a slab");
 
 struct class_info {
@@ -34,17 +40,35 @@ struct class_info {
 	uint16_t pages;    /* of a slab */
 	uint16_t words;    /* of a slab's bitmap */
 	uint16_t capacity; /* of a magazine, at most */
+	uint16_t traits;   /* CLASS_*, of a cache's own class */
 };
+
+enum {
+	CLASS_TYPESAFE = 1, /* a dead slab's pages wait for a grace period */
+	CLASS_DEFER = 2,    /* every free waits for a grace period; an object's last word is room for a link */
+	CLASS_WIPE = 4,     /* free objects are zero */
+};
+
+#define OBJECT_SIZE_MIN 8
 
 #define RECIP_SHIFT 44
 
-/* Written once by class_init before the first object exists, constant after. */
+/* Up to CLASS_LARGE written once by class_init before the first object exists, constant after. */
 extern struct class_info classes[CLASS_LIMIT];
+extern atomic_uint class_end; /* no class from here on was ever used */
 extern uint8_t class_small[SMALL_MAX / 16 + 1];
 extern uint8_t class_medium[MEDIUM_MAX / 128 + 1];
 
 /* Runs before main, or at the first allocation if that is earlier; a second call does nothing. */
 void class_init(void);
+
+/* The shape of a class for objects of `size` bytes, at most MEDIUM_MAX, a multiple of OBJECT_SIZE_MIN. */
+void class_set(unsigned class, size_t size, unsigned traits);
+
+static inline bool class_is_slab(unsigned class)
+{
+	return class != CLASS_NONE && class != CLASS_LARGE;
+}
 
 /* size <= MEDIUM_MAX. Before class_init this is CLASS_NONE, whose magazine is always empty. */
 static inline unsigned class_of(size_t size)

@@ -9,7 +9,9 @@
  * bitmaps and the page map. The child does that here before anything else runs in it.
  */
 #define _GNU_SOURCE
+#include "cache.h"
 #include "class.h"
+#include "debug.h"
 #include "large.h"
 #include "meta.h"
 #include "option.h"
@@ -48,10 +50,12 @@ static void relist_large(void)
 static void child(void)
 {
 	meta_after_fork();
+	cache_after_fork();
 	heap_after_fork(thread_heap);
 	if (heap_first() && heap_first()->all_next)
 		relist_large();
 	span_after_fork();
+	debug_after_fork();
 	segment_after_fork();
 }
 
@@ -59,6 +63,7 @@ __attribute__((constructor(101))) static void start(void)
 {
 	option_init();
 	class_init(); /* while there is one thread: the fast path reads the tables without a check */
+	debug_start();
 	segment_init();
 	pthread_atfork(prepare, parent, child);
 }

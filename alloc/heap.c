@@ -1,31 +1,17 @@
 #define _GNU_SOURCE
 #include "heap.h"
+#include "bin.h"
+#include "flush.h"
 #include "meta.h"
-#include "misuse.h"
 #include "region.h"
 #include "segment.h"
 #include "slab.h"
 
 #include <errno.h>
 #include <string.h>
-#include <sys/sdt.h>
 #include <unistd.h>
 
-#define FIRST_LIMIT 8
-#define FREE_GROWTH_BYTES 8192 /* frees alone grow a magazine to this; allocations to its capacity */
-#define TICK_EVERY 64          /* slow calls */
 #define ORPHANS_TRIED 8
-#define COMBINE_BACK 4
-#define LARGE_CAPACITY 32
-
-static void *empty_slots[1];
-
-void (*_Atomic heap_donor)(struct heap *heap, unsigned class);
-atomic_size_t heap_stock;
-
-struct heap heap_none = {
-	.magazines = {[0 ... CLASS_LIMIT - 1] = {.top = empty_slots, .limit = empty_slots}},
-};
 
 static struct {
 	struct lock lock;
@@ -40,412 +26,7 @@ struct heap *heap_first(void)
 	return atomic_load_explicit(&heaps.all, acquire);
 }
 
-/* ---- lists of a bin (heap's lock) ---------------------------------------------------------------- */
-
-static void unlink_slab(struct bin *bin, struct slab *slab, bool partial)
-{
-	if (bin->kept == slab)
-		bin->kept = NULL;
-	if (slab->prev)
-		slab->prev->next = slab->next;
-	else if (partial)
-		bin->partial = slab->next;
-	else
-		bin->full = slab->next;
-	if (slab->next)
-		slab->next->prev = slab->prev;
-	else if (partial)
-		bin->partial_last = slab->prev;
-	slab->next = slab->prev = NULL;
-}
-
-static void link_full(struct bin *bin, struct slab *slab)
-{
-	slab->prev = NULL;
-	slab->next = bin->full;
-	if (bin->full)
-		bin->full->prev = slab;
-	bin->full = slab;
-}
-
-static void link_partial_first(struct bin *bin, struct slab *slab)
-{
-	slab->prev = NULL;
-	slab->next = bin->partial;
-	if (bin->partial)
-		bin->partial->prev = slab;
-	else
-		bin->partial_last = slab;
-	bin->partial = slab;
-}
-
-/* Slabs that got a free object wait at the end: the longer, the likelier they empty. */
-static void link_partial_last(struct bin *bin, struct slab *slab)
-{
-	slab->next = NULL;
-	slab->prev = bin->partial_last;
-	if (bin->partial_last)
-		bin->partial_last->next = slab;
-	else
-		bin->partial = slab;
-	bin->partial_last = slab;
-}
-
-/* Heap's lock. */
-static void retire(struct bin *bin, struct slab *slab, struct slab **dead)
-{
-	unlink_slab(bin, slab, true);
-	slab->next = *dead;
-	*dead = slab;
-}
-
-/*
- * Heap's lock. The slab had `before` free objects and has more now: relists it. All free, it goes to the
- * chain of dead slabs, unless `keep` allows it and the bin has been busy: such a bin keeps one, until a
- * second empties with nothing taken in between. Slabs of one object are never kept: the span cache serves
- * them as fast.
- */
-static void relist(struct heap *heap, struct slab *slab, unsigned before, bool keep, struct slab **dead)
-{
-	struct bin *bin = &heap->bins[slab->class];
-	unsigned now = load_relaxed(&slab->nfree);
-
-	if (before == 0 && now > 0) {
-		unlink_slab(bin, slab, false);
-		link_partial_last(bin, slab);
-	}
-	if (now < slab->objects || slab == bin->kept)
-		return;
-	if (keep && bin->busy && !bin->kept && slab->objects > 1) {
-		bin->kept = slab;
-		bin->busy = false;
-		return;
-	}
-	retire(bin, slab, dead);
-	if (bin->kept && !bin->busy)
-		retire(bin, bin->kept, dead);
-}
-
-/* No lock held: it may make system calls. */
-static void bury(struct slab *dead)
-{
-	while (dead) {
-		struct slab *next = dead->next;
-		slab_destroy(dead);
-		dead = next;
-	}
-}
-
-/* ---- remote frees (layout.h, R1-R4 and D1-D3) ----------------------------------------------------- */
-
-static void notify_push(struct heap *heap, struct slab *slab)
-{
-	struct slab *first = load_relaxed(&heap->notify);
-	do
-		store_relaxed(&slab->notify_next, first);
-	while (!atomic_compare_exchange_weak_explicit(&heap->notify, &first, slab, acq_rel, relaxed));
-}
-
-/* Heap's lock; any thread. */
-static void drain(struct heap *heap, bool keep, struct slab **dead)
-{
-	if (!load_relaxed(&heap->notify))
-		return;
-	struct slab *slab = atomic_exchange_explicit(&heap->notify, NULL, acq_rel); /* pairs with R3 */
-	while (slab) {
-		struct slab *next = load_relaxed(&slab->notify_next);
-		struct heap *owner = load_relaxed(&slab->heap);
-		if (owner != heap) {
-			notify_push(owner, slab); /* it was adopted while it waited here */
-		} else {
-			unsigned before = load_relaxed(&slab->nfree);
-			if (slab_collect(slab))
-				notify_push(heap, slab);
-			relist(heap, slab, before, keep, dead);
-		}
-		slab = next;
-	}
-}
-
-/* Any thread, no lock held. */
-static void drain_now(struct heap *heap)
-{
-	struct slab *dead = NULL;
-	lock_take(&heap->lock);
-	drain(heap, true, &dead);
-	lock_drop(&heap->lock);
-	bury(dead);
-}
-
-/* R1 to R4 for objects of one bitmap word. */
-static void put_remote(struct slab *slab, unsigned word, uint64_t bits)
-{
-	struct heap *heap = load_relaxed(&slab->heap);
-	unsigned count = (unsigned)__builtin_popcountll(bits);
-	void *first = slab_first_object(slab, word, bits);
-	unsigned size = slab->size, objects = slab->objects;
-
-	unsigned before = atomic_fetch_add_explicit(&slab->announced, count, acq_rel);
-	uint64_t old = atomic_fetch_or_explicit(&slab->remote[word], bits, acq_rel);
-	if (unlikely(old & bits))
-		misuse_double_free("free", first, size);
-	if (before == 0)
-		notify_push(load_relaxed(&slab->heap), slab);
-	atomic_thread_fence(memory_order_seq_cst); /* Dekker with the fence in flush */
-	if (load_relaxed(&slab->announced) >= objects - load_relaxed(&slab->nfree))
-		drain_now(heap);
-}
-
-/* ---- flush ---------------------------------------------------------------------------------------- */
-
-/* Objects of one bitmap word. */
-struct group {
-	struct slab *slab;
-	unsigned word;
-	uint64_t bits;
-};
-
-static inline struct slab *slab_of(const void *object)
-{
-	return entry_descriptor(entry_of(object));
-}
-
-static inline struct group group_of(struct slab *slab, const void *object)
-{
-	unsigned index = slab_index_of_start(slab, object);
-	return (struct group){slab, index / 64, (uint64_t)1 << index % 64};
-}
-
-/* Adds a group, or joins it to one of the last few if that is of the same word. */
-static unsigned add_group(struct group *groups, unsigned count, struct group new)
-{
-	for (unsigned i = count; i-- > 0 && count - i <= COMBINE_BACK;) {
-		if (groups[i].slab != new.slab || groups[i].word != new.word)
-			continue;
-		uint64_t twice = groups[i].bits & new.bits;
-		if (unlikely(twice))
-			misuse_double_free("free", slab_first_object(new.slab, new.word, twice), new.slab->size);
-		groups[i].bits |= new.bits;
-		return count;
-	}
-	groups[count] = new;
-	return count + 1;
-}
-
-/* Write combining: one group for neighbours that come one after the other, or nearly so. All of one class. */
-static unsigned make_groups(struct group *groups, void **objects, unsigned count)
-{
-	struct slab *slabs[MAGAZINE_MAX];
-	unsigned made = 0;
-
-	for (unsigned i = 0; i < count; i++) { /* without a branch: the misses of all overlap */
-		uint64_t entry = entry_of(objects[i]);
-		if (unlikely(entry_class(entry) - 1u >= CLASS_COUNT - 1))
-			misuse_pointer("free", objects[i]); /* freed twice: its slab is gone */
-		slabs[i] = entry_descriptor(entry);
-		__builtin_prefetch(slabs[i]);
-	}
-	for (unsigned i = 0; i < count;) {
-		struct group group = group_of(slabs[i], objects[i]);
-		uintptr_t first = group.slab->first;
-		uint64_t recip = group.slab->recip;
-
-		while (++i < count && slabs[i] == group.slab) {
-			unsigned index = (unsigned)(((uintptr_t)objects[i] - first) * recip >> RECIP_SHIFT);
-			uint64_t bit = (uint64_t)1 << index % 64;
-			if (index / 64 != group.word || (group.bits & bit))
-				break;
-			group.bits |= bit;
-		}
-		made = add_group(groups, made, group);
-	}
-	return made;
-}
-
-/* Objects of one class back to their slabs, own ones under the lock, others as remote frees. */
-static void flush(struct heap *heap, void **objects, unsigned count)
-{
-	struct group groups[MAGAZINE_MAX];
-	struct slab *dead = NULL;
-	unsigned all = make_groups(groups, objects, count), remotes = 0;
-	DTRACE_PROBE2(qslab, flush, count, all);
-
-	lock_take(&heap->lock);
-	for (unsigned i = 0; i < all; i++) {
-		struct slab *slab = groups[i].slab;
-		if (load_relaxed(&slab->heap) != heap) {
-			groups[remotes++] = groups[i];
-			continue;
-		}
-		unsigned before = load_relaxed(&slab->nfree);
-		slab_put(slab, groups[i].word, groups[i].bits);
-		if (before == 0 || load_relaxed(&slab->nfree) == slab->objects)
-			relist(heap, slab, before, true, &dead);
-	}
-	atomic_thread_fence(memory_order_seq_cst); /* Dekker with the fence in put_remote */
-	drain(heap, true, &dead);
-	lock_drop(&heap->lock);
-	bury(dead);
-	for (unsigned i = 0; i < remotes; i++)
-		put_remote(groups[i].slab, groups[i].word, groups[i].bits);
-}
-
-/* The bottom `count` of a magazine: the ones freed longest ago. */
-static void flush_magazine(struct heap *heap, struct magazine *magazine, unsigned count)
-{
-	void **top = load_relaxed(&magazine->top), *objects[MAGAZINE_MAX];
-	unsigned left = (unsigned)(top - magazine->slots) - count;
-
-	/* out of the magazine first: a child forked in between finds no object in both places */
-	memcpy(objects, magazine->slots + 1, count * sizeof(void *));
-	memmove(magazine->slots + 1, magazine->slots + 1 + count, left * sizeof(void *));
-	atomic_store_explicit(&magazine->top, magazine->slots + left, release);
-	flush(heap, objects, count);
-}
-
-void heap_flush_all(struct heap *heap)
-{
-	for (unsigned c = 1; c < CLASS_COUNT; c++) {
-		struct magazine *magazine = &heap->magazines[c];
-		unsigned count = (unsigned)(load_relaxed(&magazine->top) - magazine->slots);
-		if (magazine->slots && count)
-			flush_magazine(heap, magazine, count);
-	}
-}
-
-/* ---- magazines ------------------------------------------------------------------------------------ */
-
-unsigned heap_array_capacity(unsigned class)
-{
-	return class == CLASS_LARGE ? LARGE_CAPACITY : classes[class].capacity;
-}
-
-static size_t array_size(unsigned class)
-{
-	return sizeof(struct array) + (heap_array_capacity(class) + 1u) * sizeof(void *);
-}
-
-struct array *heap_array_new(unsigned class)
-{
-	struct array *array = span_meta_alloc(array_size(class));
-	if (array)
-		array->slots[0] = NULL;
-	return array;
-}
-
-void heap_array_free(struct array *array, unsigned class)
-{
-	meta_free(array, array_size(class));
-}
-
-static struct array *array_of(void **slots)
-{
-	return slots ? (struct array *)((char *)slots - offsetof(struct array, slots)) : NULL;
-}
-
-static bool magazine_ready(struct magazine *magazine, unsigned class)
-{
-	if (likely(magazine->slots))
-		return true;
-	struct array *array = heap_array_new(class);
-	if (!array)
-		return false;
-	unsigned limit = classes[class].capacity < FIRST_LIMIT ? classes[class].capacity : FIRST_LIMIT;
-	store_relaxed(&magazine->slots, array->slots);
-	magazine->limit = array->slots + limit;
-	store_relaxed(&magazine->top, array->slots);
-	return true;
-}
-
-struct array *heap_exchange(struct heap *heap, unsigned class, struct array *full)
-{
-	struct magazine *magazine = &heap->magazines[class];
-	struct array *old = array_of(magazine->slots);
-	unsigned count = full->count - full->first;
-	size_t limit = old ? (size_t)(magazine->limit - magazine->slots) : 0;
-
-	assert(!old || load_relaxed(&magazine->top) == magazine->slots);
-	if (full->first)
-		memmove(full->slots + 1, full->slots + 1 + full->first, count * sizeof(void *));
-	store_relaxed(&magazine->slots, full->slots);
-	magazine->limit = full->slots + (limit > count ? limit : count);
-	atomic_store_explicit(&magazine->top, full->slots + count, release);
-	return old;
-}
-
-void heap_return(struct heap *heap, void **objects, unsigned count)
-{
-	if (count)
-		flush(heap, objects, count);
-}
-
-static void magazine_grow(struct magazine *magazine, unsigned most)
-{
-	size_t limit = (size_t)(magazine->limit - magazine->slots) * 2;
-	magazine->limit = magazine->slots + (limit < most ? limit : most);
-}
-
-static void pace(struct heap *heap)
-{
-	if (++heap->slow_calls % TICK_EVERY == 0)
-		span_tick();
-}
-
-void heap_overflow(struct heap *heap, unsigned class, void *object)
-{
-	struct magazine *magazine = &heap->magazines[class];
-	const struct class_info *info = &classes[class];
-
-	if (unlikely(!magazine_ready(magazine, class))) {
-		flush(heap, &object, 1);
-		return;
-	}
-	size_t limit = (size_t)(magazine->limit - magazine->slots);
-	if (load_relaxed(&magazine->top) == magazine->limit) {
-		if (limit < info->capacity && limit * 2 * info->size <= FREE_GROWTH_BYTES) {
-			magazine_grow(magazine, info->capacity);
-		} else {
-			flush_magazine(heap, magazine, (unsigned)(limit + 1) / 2);
-			pace(heap);
-		}
-	}
-	void **top = load_relaxed(&magazine->top);
-	top[1] = object;
-	store_relaxed(&magazine->top, top + 1);
-}
-
-bool heap_has_free(struct heap *heap, unsigned class, const void *object)
-{
-	struct magazine *magazine = &heap->magazines[class];
-
-	for (void **slot = load_relaxed(&magazine->top); *slot; slot--)
-		if (*slot == object)
-			return true;
-	struct group group = group_of(slab_of(object), object);
-	return (load_relaxed(&slab_bits(group.slab)[group.word]) |
-	        load_relaxed(&group.slab->remote[group.word])) & group.bits;
-}
-
-/* ---- refill --------------------------------------------------------------------------------------- */
-
-/* Heap's lock. From the bin's partial slabs to *end, end[-1] ... */
-static unsigned take(struct bin *bin, void **end, unsigned want)
-{
-	unsigned taken = 0;
-
-	bin->busy = true;
-	while (taken < want && bin->partial) {
-		struct slab *slab = bin->partial;
-		if (slab == bin->kept)
-			bin->kept = NULL;
-		taken += slab_take(slab, end - taken, want - taken);
-		if (load_relaxed(&slab->nfree) == 0) {
-			unlink_slab(bin, slab, true);
-			link_full(bin, slab);
-		}
-	}
-	return taken;
-}
+/* ---- supply ------------------------------------------------------------------------------------------------- */
 
 /* Own lock held. Moves one partial slab of the class from an orphan heap here; true if it could. */
 static bool adopt_slab(struct heap *heap, unsigned class, struct slab **dead)
@@ -459,11 +40,12 @@ static bool adopt_slab(struct heap *heap, unsigned class, struct slab **dead)
 		if (!lock_try(&orphan->lock))
 			continue;
 		drain(orphan, false, dead);
-		struct slab *slab = orphan->bins[class].partial;
+		struct bin *bin = heap_bin(orphan, class);
+		struct slab *slab = bin ? bin->partial : NULL;
 		if (slab) {
-			unlink_slab(&orphan->bins[class], slab, true);
+			bin_unlink(bin, slab, true);
 			store_relaxed(&slab->heap, heap);
-			link_partial_first(&heap->bins[class], slab);
+			bin_add_first(heap_bin(heap, class), slab);
 			adopted = true;
 		}
 		lock_drop(&orphan->lock);
@@ -472,22 +54,38 @@ static bool adopt_slab(struct heap *heap, unsigned class, struct slab **dead)
 	return adopted;
 }
 
-/* `want` objects of the class at most, at least one unless there is no memory. Any thread, no lock held. */
-static unsigned supply(struct heap *heap, unsigned class, void **end, unsigned want)
+/* Lock held. NULL without memory. */
+static struct bin *bin_ready(struct heap *heap, unsigned class)
 {
-	struct bin *bin = &heap->bins[class];
+	struct bin *bin = heap_bin(heap, class);
+
+	if (unlikely(!bin) && (bin = meta_alloc(sizeof *bin))) {
+		*bin = (struct bin){0};
+		heap->own_bins[class - CLASS_OWN] = bin;
+	}
+	return bin;
+}
+
+unsigned heap_supply(struct heap *heap, unsigned class, void **end, unsigned want)
+{
 	struct slab *dead = NULL;
 
 	lock_take(&heap->lock);
-	unsigned taken = take(bin, end, want);
+	struct bin *bin = bin_ready(heap, class);
+	if (unlikely(!bin)) {
+		lock_drop(&heap->lock);
+		errno = ENOMEM;
+		return 0;
+	}
+	unsigned taken = bin_take(bin, end, want);
 	if (!taken) {
 		drain(heap, true, &dead);
-		taken = take(bin, end, want);
+		taken = bin_take(bin, end, want);
 	}
 	if (!taken && adopt_slab(heap, class, &dead))
-		taken = take(bin, end, want);
+		taken = bin_take(bin, end, want);
 	lock_drop(&heap->lock);
-	bury(dead);
+	bin_bury(dead);
 	if (likely(taken))
 		return taken;
 
@@ -495,45 +93,10 @@ static unsigned supply(struct heap *heap, unsigned class, void **end, unsigned w
 	if (!slab)
 		return 0;
 	lock_take(&heap->lock);
-	link_partial_first(bin, slab);
-	taken = take(bin, end, want);
+	bin_add_first(bin, slab);
+	taken = bin_take(bin, end, want);
 	lock_drop(&heap->lock);
 	return taken;
-}
-
-void *heap_refill(struct heap *heap, unsigned class)
-{
-	struct magazine *magazine = &heap->magazines[class];
-	void *object = NULL;
-
-	pace(heap);
-	void (*donor)(struct heap *, unsigned) = load_relaxed(&heap_donor);
-	if (donor) {
-		donor(heap, class);
-		void **top = load_relaxed(&magazine->top);
-		if (*top) {
-			store_relaxed(&magazine->top, top - 1);
-			return *top;
-		}
-	}
-	if (unlikely(!magazine_ready(magazine, class))) {
-		supply(heap, class, &object, 1);
-	} else {
-		magazine_grow(magazine, classes[class].capacity);
-		void **slots = magazine->slots;
-		unsigned want = (unsigned)(magazine->limit - slots + 1) / 2;
-		unsigned taken = supply(heap, class, slots + want, want);
-		if (taken < want)
-			memmove(slots + 1, slots + 1 + want - taken, taken * sizeof(void *));
-		if (taken) {
-			object = slots[taken];
-			store_relaxed(&magazine->top, slots + taken - 1);
-		}
-	}
-	DTRACE_PROBE2(qslab, refill, class, object);
-	if (unlikely(!object))
-		errno = ENOMEM;
-	return object;
 }
 
 /* ---- heaps and threads ---------------------------------------------------------------------------- */
@@ -543,9 +106,7 @@ static struct heap *heap_create(void)
 	struct heap *heap = meta_alloc(sizeof *heap);
 	if (!heap)
 		return NULL;
-	memset(heap, 0, sizeof *heap);
-	for (unsigned c = 0; c < CLASS_LIMIT; c++)
-		heap->magazines[c] = (struct magazine){empty_slots, empty_slots, classes[c].divisor, NULL};
+	heap_magazines_init(heap); /* the rest is zero: heaps are never freed, and nothing else has their size */
 	return heap;
 }
 
@@ -568,6 +129,8 @@ static void add_orphan(struct heap *heap)
 
 struct heap *heap_acquire(void)
 {
+	int tid = (int)gettid(); /* no system call under the lock */
+
 	lock_take(&heaps.lock);
 	struct heap *heap = heaps.orphans;
 	if (heap) {
@@ -580,7 +143,7 @@ struct heap *heap_acquire(void)
 	}
 	if (heap) {
 		store_relaxed(&heap->state, HEAP_OWNED);
-		store_relaxed(&heap->tid, (int)gettid());
+		store_relaxed(&heap->tid, tid);
 	}
 	lock_drop(&heaps.lock);
 	return heap;
@@ -588,12 +151,7 @@ struct heap *heap_acquire(void)
 
 void heap_abandon(struct heap *heap)
 {
-	heap_flush_all(heap);
-	for (unsigned c = 1; c < CLASS_COUNT; c++) { /* the next thread may be a modest one */
-		struct magazine *magazine = &heap->magazines[c];
-		if (magazine->slots && magazine->limit > magazine->slots + FIRST_LIMIT)
-			magazine->limit = magazine->slots + FIRST_LIMIT;
-	}
+	heap_flush_all(heap, true);
 	drain_now(heap);
 	lock_take(&heaps.lock);
 	add_orphan(heap);
@@ -617,10 +175,9 @@ void *heap_late_alloc(unsigned class)
 	struct heap *heap = late_heap();
 	void *object;
 
-	if (heap && supply(heap, class, &object, 1))
-		return object;
-	errno = ENOMEM;
-	return NULL;
+	if (!heap)
+		errno = ENOMEM;
+	return heap && heap_supply(heap, class, &object, 1) ? object : NULL;
 }
 
 void heap_late_free(void *object)
@@ -629,34 +186,48 @@ void heap_late_free(void *object)
 	put_remote(group.slab, group.word, group.bits);
 }
 
-void heap_trim_all(void)
+/* Heap's lock. */
+static void retire_free(struct bin *bin, struct slab **dead)
 {
+	for (struct slab *slab = bin ? bin->partial : NULL, *next; slab; slab = next) {
+		next = slab->next;
+		if (load_relaxed(&slab->nfree) == slab->objects)
+			bin_retire(bin, slab, dead);
+	}
+}
+
+void heap_trim(unsigned class)
+{
+	unsigned first = class ? class : 1, end = class ? class + 1 : load_relaxed(&class_end);
+
 	for (struct heap *heap = heap_first(); heap; heap = heap->all_next) {
 		struct slab *dead = NULL;
 		lock_take(&heap->lock);
 		drain(heap, false, &dead);
-		for (unsigned c = 1; c < CLASS_COUNT; c++) {
-			struct bin *bin = &heap->bins[c];
-			for (struct slab *slab = bin->partial, *next; slab; slab = next) {
-				next = slab->next;
-				if (load_relaxed(&slab->nfree) == slab->objects)
-					retire(bin, slab, &dead);
-			}
-		}
+		for (unsigned c = first; c < end; c++)
+			retire_free(heap_bin(heap, c), &dead);
 		lock_drop(&heap->lock);
-		bury(dead);
+		bin_bury(dead);
 	}
 }
 
 /* ---- fork, in the child --------------------------------------------------------------------------- */
 
-/* A heap whose thread is gone: what its magazines held is free; lists and counts are made anew. */
 static void forget_lists(struct heap *heap)
 {
 	memset(heap->bins, 0, sizeof heap->bins);
+	for (unsigned c = CLASS_OWN; c < load_relaxed(&class_end); c++)
+		if (heap_bin(heap, c))
+			*heap_bin(heap, c) = (struct bin){0};
 	store_relaxed(&heap->notify, NULL);
+}
+
+/* A heap whose thread is gone: what its magazines held is free; lists and counts are made anew. */
+static void forget_thread(struct heap *heap)
+{
+	forget_lists(heap);
 	lock_drop(&heap->lock);
-	for (unsigned c = 1; c < CLASS_COUNT; c++) {
+	for (unsigned c = 1; c < load_relaxed(&class_end); c++) {
 		struct magazine *magazine = &heap->magazines[c];
 		if (!magazine->slots)
 			continue;
@@ -694,11 +265,13 @@ static void relist_slab(struct heap *own, struct slab *slab)
 	slab->scan = 0;
 	if (waiting)
 		notify_push(heap, slab);
-	struct bin *bin = &heap->bins[slab->class];
+	struct bin *bin = bin_ready(heap, slab->class);
+	if (!bin)
+		return;
 	if (nfree)
-		link_partial_last(bin, slab);
+		bin_add_last(bin, slab);
 	else
-		link_full(bin, slab);
+		bin_add_full(bin, slab);
 }
 
 void heap_after_fork(struct heap *own)
@@ -706,6 +279,8 @@ void heap_after_fork(struct heap *own)
 	lock_drop(&heaps.lock);
 	if (own != &heap_none)
 		store_relaxed(&own->tid, (int)gettid());
+	for (unsigned c = CLASS_OWN; c < load_relaxed(&class_end); c++)
+		lock_drop(&own_class(c)->lock);
 	bool busy = load_relaxed(&own->lock.held); /* forked by a signal handler inside our slow path */
 	heaps.orphans = NULL;
 	store_relaxed(&heaps.orphan_count, 0);
@@ -714,25 +289,28 @@ void heap_after_fork(struct heap *own)
 		return;
 	for (struct heap *heap = first; heap; heap = heap->all_next) {
 		if (heap == own) {
-			memset(heap->bins, 0, sizeof heap->bins);
-			store_relaxed(&heap->notify, NULL);
-		} else {
 			forget_lists(heap);
+		} else {
+			forget_thread(heap);
 			if (heap != heaps.late)
 				add_orphan(heap);
 		}
 	}
+	for (unsigned c = CLASS_OWN; c < load_relaxed(&class_end); c++)
+		store_relaxed(&own_class(c)->slabs, 0);
 	size_t pages = load_relaxed(&region.size) >> PAGE_SHIFT;
 	for (size_t page = 0; page < pages; page++) {
 		uint64_t entry = load_relaxed(&region.map[page]);
 		unsigned class = entry_class(entry);
-		if (class == CLASS_NONE || class == CLASS_LARGE)
+		if (!class_is_slab(class))
 			continue;
 		struct slab *slab = entry_descriptor(entry);
 		unsigned slab_pages = classes[class].pages;
 		if ((entry >> 12 & 0xff) != slab_pages)
 			continue; /* not a first page: its slab was only half in the map */
 		relist_slab(own, slab);
+		if (class >= CLASS_OWN)
+			atomic_fetch_add_explicit(&own_class(class)->slabs, 1, relaxed);
 		page += slab_pages - 1;
 	}
 }

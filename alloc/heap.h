@@ -16,8 +16,11 @@ struct heap *heap_acquire(void);
 /* Flushes all magazines; the heap becomes an ORPHAN. */
 void heap_abandon(struct heap *heap);
 
-/* One object of the class after refilling its magazine; NULL with ENOMEM. */
+/* One object of the class after refilling its magazine; NULL with errno. */
 void *heap_refill(struct heap *heap, unsigned class);
+
+/* `want` objects of the class at most, at least one, to *end, end[-1] ...; 0 with errno. Any thread. */
+unsigned heap_supply(struct heap *heap, unsigned class, void **end, unsigned want);
 
 /* Pushes an object (checked to be one's start) into a magazine that is full. */
 void heap_overflow(struct heap *heap, unsigned class, void *object);
@@ -54,11 +57,20 @@ extern atomic_size_t heap_stock;
 /* Called, if set, when a magazine is empty, before objects are taken from slabs; may call heap_exchange. */
 extern void (*_Atomic heap_donor)(struct heap *heap, unsigned class);
 
-/* All objects of all magazines back to their slabs. */
-void heap_flush_all(struct heap *heap);
+void heap_magazines_init(struct heap *heap);
 
-/* Any thread: takes remote frees in and gives all-free slabs back, in every heap. */
-void heap_trim_all(void);
+/* All objects of a class's magazine, or of all, back to their slabs. Modest: the magazine starts anew. */
+void heap_flush(struct heap *heap, unsigned class, bool modest);
+void heap_flush_all(struct heap *heap, bool modest);
+
+/*
+ * Any thread, once no thread uses the own class any more: takes the magazine's objects, at most MAGAZINE_MAX, and
+ * leaves it as before its first use.
+ */
+unsigned heap_take_magazine(struct heap *heap, unsigned class, void **objects);
+
+/* Any thread: takes remote frees in and gives all-free slabs of the class, or of all for 0, back, in every heap. */
+void heap_trim(unsigned class);
 
 /* Any thread: every heap ever made, newest first. */
 struct heap *heap_first(void);

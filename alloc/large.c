@@ -4,6 +4,7 @@
 #include "meta.h"
 #include "misuse.h"
 #include "region.h"
+#include "sample.h"
 #include "segment.h"
 
 #include <errno.h>
@@ -58,22 +59,43 @@ static void set_size(struct large *large, size_t size)
 	lock_drop(&all.lock);
 }
 
-/* Writes `entry` at the start of each aligned block of pages [page, end). */
-static void mark(size_t page, size_t end, uint64_t entry)
+/* Pages of the block that starts at `page` when [page, end) is cut into blocks. */
+static size_t block_at(size_t page, size_t end)
 {
-	while (page < end) {
-		size_t block = page ? page & -page : (size_t)1 << 40;
-		while (block > end - page)
-			block /= 2;
-		atomic_store_explicit(&region.map[page], entry, release);
-		page += block;
-	}
+	size_t block = page ? page & -page : (size_t)1 << 40;
+	while (block > end - page)
+		block /= 2;
+	return block;
 }
 
-static void mark_large(struct large *large, size_t from, size_t to, bool set)
+/* Writes `entry` at the start of each block of pages [page, end). */
+static void mark(size_t page, size_t end, uint64_t entry)
+{
+	for (; page < end; page += block_at(page, end))
+		atomic_store_explicit(&region.map[page], entry, release);
+}
+
+static void mark_large(struct large *large, bool set)
 {
 	size_t first = region_page(large->span.start);
-	mark(first + from, first + to, set ? entry_make(CLASS_LARGE, 0, large) : 0);
+	mark(first, first + large->pages, set ? entry_make(CLASS_LARGE, 0, large) : 0);
+}
+
+/*
+ * The span has grown from `old` pages: the longer one is cut otherwise. New entries first, for those who look
+ * meanwhile; then the old ones that start no block any more go.
+ */
+static void remark_large(struct large *large, size_t old)
+{
+	size_t page = region_page(large->span.start), end = page + old, new = page, new_end = page + large->pages;
+
+	mark_large(large, true);
+	for (; page < end; page += block_at(page, end)) {
+		while (new < page)
+			new += block_at(new, new_end);
+		if (new != page)
+			atomic_store_explicit(&region.map[page], 0, release);
+	}
 }
 
 struct large *large_find(const void *address)
@@ -101,6 +123,7 @@ static struct large *create(size_t size, size_t reserve, size_t alignment, bool 
 	struct large *large = span_meta_alloc(sizeof *large);
 	if (!large)
 		return NULL;
+	large->sample = NULL;
 	large->size = PAGES_OF(size) << PAGE_SHIFT;
 	large->pages = PAGES_OF(size) + reserve;
 	large->span = span_alloc(large->pages, alignment, zero);
@@ -113,7 +136,7 @@ static struct large *create(size_t size, size_t reserve, size_t alignment, bool 
 		return NULL;
 	}
 	list_add(large);
-	mark_large(large, 0, large->pages, true);
+	mark_large(large, true);
 	DTRACE_PROBE2(qslab, large_alloc, large->span.start, large->size);
 	return large;
 }
@@ -134,13 +157,23 @@ void *large_alloc(size_t size, size_t alignment, bool zero)
 	return large->span.start;
 }
 
+void large_discard(struct large *large)
+{
+	span_free(large->span, large->pages);
+	if (unlikely(large->sample != NULL))
+		meta_free(large->sample, sizeof *large->sample);
+	meta_free(large, sizeof *large);
+}
+
 /* The page map no longer knows the object. */
 static void destroy(struct large *large)
 {
 	DTRACE_PROBE2(qslab, large_free, large->span.start, large->size);
 	list_remove(large);
-	span_free(large->span, large->pages);
-	meta_free(large, sizeof *large);
+	if (unlikely(large->sample != NULL))
+		sample_keep(large);
+	else
+		large_discard(large);
 }
 
 void large_free(const char *call, void *pointer)
@@ -155,7 +188,7 @@ void large_free(const char *call, void *pointer)
 	if (entry_class(seen) != CLASS_LARGE || large->span.start != pointer ||
 	    !atomic_compare_exchange_strong_explicit(entry, &seen, 0, acq_rel, acquire))
 		misuse_pointer(call, pointer);
-	mark_large(large, 0, large->pages, false);
+	mark_large(large, false);
 	destroy(large);
 	errno = saved;
 }
@@ -181,7 +214,7 @@ static void *move(struct large *large, size_t size)
 	}
 	if (!by_page_tables || !move_pages(new->span.start, large->span.start, large->size))
 		memcpy(new->span.start, large->span.start, large->size);
-	mark_large(large, 0, large->pages, false);
+	mark_large(large, false);
 	destroy(large);
 	return new->span.start;
 }
@@ -198,8 +231,9 @@ void *large_resize(struct large *large, size_t size)
 			if (!span_extend(large->span, large->pages, extended))
 				return move(large, size);
 		}
-		mark_large(large, large->pages, extended, true);
+		size_t old = large->pages;
 		large->pages = extended;
+		remark_large(large, old);
 	} else if (large->size - bytes >= SHRINK_PURGES && bytes < large->size) {
 		region_purge((char *)large->span.start + bytes, large->size - bytes);
 	}

@@ -17,6 +17,7 @@ struct large {
 	size_t pages;              /* of the span */
 	size_t size;               /* usable: whole pages of the object */
 	struct large *next, *prev; /* large lock: list of all, for statistics and fork */
+	struct sample *sample;     /* who has to do with it, if it is sampled (sample.h): const once allocated */
 };
 
 /* NULL with ENOMEM. `zero` asks for zeroed memory. */
@@ -27,6 +28,9 @@ void large_free(const char *call, void *pointer);
 
 /* In place, by page tables, or by copying to another span; NULL with ENOMEM. size > MEDIUM_MAX. */
 void *large_resize(struct large *large, size_t size);
+
+/* Gives the span and the descriptor back. Nothing knows the object any more. */
+void large_discard(struct large *large);
 
 struct large *large_find(const void *address);
 

@@ -33,7 +33,12 @@
  * when a new thread takes it over; both under the orphans lock. Heaps are never freed. A slab changes
  * heap only away from an ORPHAN, under the locks of both.
  *
- * Lock order: 1 orphans, 2 own heap, 3 other heap (by lock_try only), 4 span cache, 5 region,
+ * A cache's own class. Its objects carry no mark. Its magazines, and its bins, are used lazily: all zero until
+ * then. A magazine that nobody uses any more is emptied by its owner at its thread's end or in a trim, and by whoever
+ * destroys the cache, from outside; both under the class's lock. A destroyed cache's number is free again when no slab
+ * of it is left: slabs counts them from before their creation to after their end.
+ *
+ * Lock order: 0 an own class's, 1 orphans, 2 own heap, 3 other heap (by lock_try only), 4 span cache, 5 region,
  * 6 source_mmap, 7 meta. No system call is made under 1-4 except by a waiter's nap.
  */
 #ifndef QSLAB_ALLOC_LAYOUT_H
@@ -53,7 +58,11 @@ struct slab {
 	uint8_t class;
 	bool from_mmap;             /* its span's source */
 	/* heap's lock */
-	struct slab *next, *prev;   /* in its bin's list, partial if nfree > 0, else full */
+	struct slab *next;          /* in its bin's list, partial if nfree > 0, else full; dead: in reclaim/'s */
+	union {
+		struct slab *prev;
+		uint64_t cookie;    /* of a dead slab of a CLASS_TYPESAFE class: reclaim/grave.c */
+	};
 	/* written under the heap's lock, read by anyone as a hint */
 	_Atomic(struct heap *) heap; /* changed under both heaps' locks */
 	atomic_uint nfree;
@@ -69,6 +78,7 @@ struct slab {
 
 _Static_assert(offsetof(struct slab, announced) == CACHE_LINE, "the heap's part fills one cache line");
 _Static_assert(offsetof(struct slab, remote) % sizeof(uint64_t) == 0, "remote[] is aligned");
+_Static_assert(SLAB_PAGES_MAX * PAGE_SIZE / OBJECT_SIZE_MIN < 65536, "objects fits");
 
 static inline size_t slab_free_offset(unsigned words)
 {
@@ -138,6 +148,21 @@ static inline void *slab_first_object(const struct slab *slab, unsigned word, ui
 	return slab_object(slab, word * 64 + (unsigned)__builtin_ctzll(bits));
 }
 
+/* An own class's part that is no shape. */
+struct own_class {
+	struct lock lock;          /* see above */
+	atomic_size_t slabs;
+	int (*ctor)(void *object); /* const while the cache lives; NULL: none */
+	struct qslab_cache *cache; /* caches lock (cache.c); NULL: the number is free */
+};
+
+extern struct own_class own_classes[CLASS_OWN_COUNT];
+
+static inline struct own_class *own_class(unsigned class)
+{
+	return &own_classes[class - CLASS_OWN];
+}
+
 /*
  * Room for a class's capacity of object pointers, from slots[1]; slots[0] is NULL. A magazine's array, or
  * anyone's who trades full ones for it (heap_exchange): the fields before slots are the holder's own.
@@ -153,6 +178,8 @@ struct array {
 /*
  * A stack of free objects of one class. slots[0] is NULL, so that an empty stack shows itself by its top;
  * *limit is the last slot that may be filled. The heap's thread only; others read top for statistics.
+ * An own class's is all zero before its first use, and its divisor is always 0, which keeps free's fast path, and its
+ * mark, away.
  */
 struct magazine {
 	void **_Atomic top;
@@ -171,15 +198,24 @@ struct bin {
 enum heap_state { HEAP_OWNED = 1, HEAP_ORPHAN = 2 };
 
 struct heap {
-	struct magazine magazines[CLASS_LIMIT]; /* the heap's thread */
 	struct lock lock;
 	atomic_int state;                       /* orphans lock */
 	atomic_int tid;                         /* of the heap's thread, for those who look from outside; 0: it is gone */
 	unsigned slow_calls;                    /* the heap's thread: paces span_tick */
-	struct bin bins[CLASS_COUNT];           /* lock */
-	_Alignas(CACHE_LINE) _Atomic(struct slab *) notify; /* any thread */
 	struct heap *all_next;                  /* const once published */
 	struct heap *orphan_next;               /* orphans lock */
+	_Alignas(CACHE_LINE) _Atomic(struct slab *) notify; /* any thread */
+	_Alignas(CACHE_LINE) struct bin bins[CLASS_OWN]; /* lock */
+	/* the heap's thread; from CLASS_OWN on, and below, untouched memory in a process without caches */
+	struct magazine magazines[CLASS_LIMIT];
+	struct bin *own_bins[CLASS_OWN_COUNT];  /* lock: set once */
 };
+
+
+/* Lock, or the heap's thread. NULL: an own class that the heap never had a slab of. */
+static inline struct bin *heap_bin(struct heap *heap, unsigned class)
+{
+	return likely(class < CLASS_OWN) ? &heap->bins[class] : heap->own_bins[class - CLASS_OWN];
+}
 
 #endif

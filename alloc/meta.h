@@ -10,7 +10,7 @@
 
 #include "base.h"
 
-#define META_SIZE_MAX ((size_t)16 << 10)
+#define META_SIZE_MAX ((size_t)24 << 10)
 
 /* Zeroed when fresh; as it was left when reused. NULL if the system gives no memory. */
 void *meta_alloc(size_t size);

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "misuse.h"
+#include "debug.h"
 #include "object.h"
 #include "region.h"
 #include "report.h"
@@ -10,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define die(...) (report_line(__VA_ARGS__), abort())
+#define die(...) (report_line(__VA_ARGS__), debug_explain(pointer), abort())
 
 /* The line of /proc/self/maps that holds address, its path part; "" if unnamed, NULL if unmapped. */
 static const char *mapping_of(uintptr_t address, char *line, size_t size)
@@ -64,6 +65,16 @@ static _Noreturn void foreign(const char *call, const void *pointer)
 void misuse_double_free(const char *call, const void *pointer, size_t size)
 {
 	die("qslab: %s(%p): double free of a %zu-byte object", call, pointer, size);
+}
+
+void misuse_ended(const char *call, const void *pointer, size_t size, const char *what)
+{
+	die("qslab: %s(%p): %s %zu-byte object", call, pointer, what, size);
+}
+
+void misuse_cache(const char *call, const void *pointer, const char *what)
+{
+	die("qslab: %s(%p): %s", call, pointer, what);
 }
 
 void misuse_link(const char *call, const void *pointer, size_t offset, size_t size)

@@ -10,12 +10,14 @@ bool object_find(const void *address, struct object *object)
 	uint64_t entry = atomic_load_explicit(&region.map[region_page(address)], acquire);
 	unsigned class = entry_class(entry);
 
-	if (class != CLASS_NONE && class != CLASS_LARGE) {
+	if (class_is_slab(class)) {
 		struct slab *slab = entry_descriptor(entry);
 		unsigned index = slab_index(slab, address);
 		if (index >= slab->objects)
 			return false;
 		*object = (struct object){slab_object(slab, index), slab->size, class, slab};
+		if (unlikely(class >= CLASS_OWN) && (classes[class].traits & CLASS_DEFER))
+			object->size -= sizeof(void *);
 		return true;
 	}
 	struct large *large = large_find(address);

@@ -28,6 +28,8 @@ static const struct option {
 	{"QSLAB_RCU_SOFT", BYTES, &options.rcu_soft},
 	{"QSLAB_RCU_HARD", BYTES, &options.rcu_hard},
 	{"QSLAB_RCU_STALL", BYTES, &options.rcu_stall},
+	{"QSLAB_RCU_DEBUG", FLAG, &options.rcu_debug},
+	{"QSLAB_RCU_SAMPLE", BYTES, &options.rcu_sample},
 	{"QSLAB_LIBRARY", FOREIGN, NULL}, /* the tool's */
 	{"QSLAB_SOAK", FOREIGN, NULL},    /* the tests' */
 };

@@ -10,6 +10,8 @@ struct options {
 	size_t rcu_soft;  /* QSLAB_RCU_SOFT=BYTES[KMG]: more waiting than this hurries grace periods */
 	size_t rcu_hard;  /* QSLAB_RCU_HARD=BYTES[KMG]: more than this makes _mightsleep wait */
 	size_t rcu_stall; /* QSLAB_RCU_STALL=SECONDS: a longer grace period is reported; 0: never */
+	bool rcu_debug;   /* QSLAB_RCU_DEBUG=1: records, poison and quarantine for every object (debug.h) */
+	size_t rcu_sample; /* QSLAB_RCU_SAMPLE=N: one in N slow allocations gets a page, to be protected (sample.h) */
 };
 
 /* Defaults until option_init has run; const after. */

@@ -3,7 +3,11 @@
 #include "misuse.h"
 #include "region.h"
 
+#include <errno.h>
+#include <string.h>
 #include <sys/sdt.h>
+
+void (*_Atomic slab_undertaker)(struct slab *slab);
 
 static void map_slab(struct slab *slab, bool set)
 {
@@ -22,15 +26,28 @@ static uint32_t now(void)
 	return (uint32_t)coarse.tv_sec;
 }
 
+/* Every object once; 0, or what the constructor said. */
+static int construct(struct slab *slab)
+{
+	int (*ctor)(void *) = own_class(slab->class)->ctor;
+	int error = 0;
+
+	for (unsigned i = 0; ctor && i < slab->objects && !error; i++)
+		error = ctor(slab_object(slab, i));
+	return error;
+}
+
 struct slab *slab_create(unsigned class, struct heap *heap)
 {
 	const struct class_info *info = &classes[class];
 	struct slab *slab = span_meta_alloc(slab_descriptor_size(info->words));
-	if (!slab)
-		return NULL;
-	struct span span = span_alloc(info->pages, PAGE_SIZE, false);
+	struct span span = {0};
+	if (slab)
+		span = span_alloc(info->pages, PAGE_SIZE, info->traits & CLASS_WIPE);
 	if (!span.start) {
-		meta_free(slab, slab_descriptor_size(info->words));
+		if (slab)
+			meta_free(slab, slab_descriptor_size(info->words));
+		errno = ENOMEM;
 		return NULL;
 	}
 	slab->first = (uintptr_t)span.start + (info->pages << PAGE_SHIFT) -
@@ -52,21 +69,42 @@ struct slab *slab_create(unsigned class, struct heap *heap)
 		store_relaxed(&slab_bits(slab)[w], left >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << left) - 1);
 		store_relaxed(&slab->remote[w], 0);
 	}
+	if (class >= CLASS_OWN) {
+		int error = construct(slab);
+		if (error) {
+			slab_release(slab);
+			errno = error;
+			return NULL;
+		}
+		atomic_fetch_add_explicit(&own_class(class)->slabs, 1, relaxed);
+	}
 	map_slab(slab, true);
 	DTRACE_PROBE4(qslab, slab_create, class, slab->first, slab->objects, heap);
 	return slab;
+}
+
+void slab_release(struct slab *slab)
+{
+	struct span span = slab_span(slab);
+	unsigned pages = classes[slab->class].pages;
+
+	meta_free(slab, slab_descriptor_size(slab->words));
+	span_free(span, pages);
 }
 
 void slab_destroy(struct slab *slab)
 {
 	assert(load_relaxed(&slab->nfree) == slab->objects);
 	assert(load_relaxed(&slab->announced) == 0);
+	unsigned class = slab->class;
 	map_slab(slab, false);
-	DTRACE_PROBE2(qslab, slab_destroy, slab->class, slab->first);
-	struct span span = slab_span(slab);
-	unsigned pages = classes[slab->class].pages;
-	meta_free(slab, slab_descriptor_size(slab->words));
-	span_free(span, pages);
+	DTRACE_PROBE2(qslab, slab_destroy, class, slab->first);
+	if (unlikely(classes[class].traits & CLASS_TYPESAFE))
+		load_relaxed(&slab_undertaker)(slab);
+	else
+		slab_release(slab);
+	if (class >= CLASS_OWN)
+		atomic_fetch_sub_explicit(&own_class(class)->slabs, 1, release); /* pairs with cache_is_empty */
 }
 
 unsigned slab_take(struct slab *slab, void **end, unsigned want)

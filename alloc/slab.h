@@ -4,11 +4,18 @@
 
 #include "layout.h"
 
-/* All objects free, in no list, in the page map; NULL if there is no memory. No lock held. */
+/* All objects free, constructed, in no list, in the page map; NULL with errno. No lock held. */
 struct slab *slab_create(unsigned class, struct heap *heap);
 
 /* All free, in no list. No heap's lock need be held. */
 void slab_destroy(struct slab *slab);
+
+/*
+ * Takes what slab_destroy leaves of a slab of a CLASS_TYPESAFE class: to call slab_release on it when no reader can be
+ * at its objects. May be called with locks of reclaim/ held.
+ */
+extern void (*_Atomic slab_undertaker)(struct slab *slab);
+void slab_release(struct slab *slab);
 
 /* Heap's lock. Moves up to `want` free objects, in address order, to *end, end[-1] ...; returns how many. */
 unsigned slab_take(struct slab *slab, void **end, unsigned want);

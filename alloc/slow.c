@@ -1,9 +1,12 @@
 #define _GNU_SOURCE
 #include "slow.h"
+#include "cache.h"
+#include "debug.h"
 #include "fast.h"
 #include "large.h"
 #include "misuse.h"
 #include "object.h"
+#include "sample.h"
 
 #include <errno.h>
 #include <string.h>
@@ -14,6 +17,14 @@ static void *no_memory(void)
 	return NULL;
 }
 
+/* `object` is new, or NULL. */
+static inline void *noted(void *object)
+{
+	if (unlikely(tracking) && object)
+		debug_alloc(object);
+	return object;
+}
+
 void *slow_malloc(size_t size)
 {
 	if (unlikely(size > PTRDIFF_MAX))
@@ -22,25 +33,48 @@ void *slow_malloc(size_t size)
 	if (unlikely(!heap && !region.base))
 		return no_memory();
 	if (size > MEDIUM_MAX)
-		return large_alloc(size, PAGE_SIZE, false);
+		return noted(large_alloc(size, PAGE_SIZE, false));
+	void *object;
+	if (unlikely(watched) && (object = sample_alloc(size)))
+		return noted(object);
 	unsigned class = class_of(size);
-	void *object = heap ? heap_refill(heap, class) : heap_late_alloc(class);
+	object = heap ? heap_refill(heap, class) : heap_late_alloc(class);
 	if (likely(object))
 		mark_live(object);
-	return object;
+	return noted(object);
+}
+
+/* Not a slab object's start. Sampled, it must not be retired already; its free is noted. */
+static void free_large(const char *call, void *object)
+{
+	if (unlikely(watched) && sample_of(object)) {
+		struct event event = event_now();
+		if (!sample_end(object, false, &event))
+			misuse_ended(call, object, PAGE_SIZE, "free of a retired");
+	}
+	large_free(call, object);
 }
 
 void slow_free(const char *call, void *object)
 {
 	if (!object)
 		return;
+	if (unlikely(tracking)) {
+		debug_free(call, object);
+		return;
+	}
 	uint64_t entry = region_has(object) ? entry_of(object) : 0;
 	unsigned class = entry_class(entry);
 	if (!is_start(entry, object, classes[class].divisor)) {
-		large_free(call, object);
+		free_large(call, object);
 		return;
 	}
 	int saved = errno;
+	if (class >= CLASS_OWN) {
+		own_free(call, class, object);
+		errno = saved;
+		return;
+	}
 	struct heap *heap = thread_heap_get();
 	if (unlikely(marked_freed(object)) && heap_has_free(heap ? heap : &heap_none, class, object))
 		misuse_double_free(call, object, classes[class].size);
@@ -68,7 +102,7 @@ void *aligned_malloc(size_t alignment, size_t size)
 		if (class < CLASS_COUNT)
 			return fast_malloc(classes[class].size);
 	}
-	return large_alloc(size, alignment, false);
+	return noted(large_alloc(size, alignment, false));
 }
 
 void *zeroed_malloc(size_t count, size_t size)
@@ -80,7 +114,7 @@ void *zeroed_malloc(size_t count, size_t size)
 	if (total > MEDIUM_MAX) {
 		if (unlikely(!thread_heap_get() && !region.base))
 			return no_memory();
-		return large_alloc(total, PAGE_SIZE, true);
+		return noted(large_alloc(total, PAGE_SIZE, true));
 	}
 	void *object = fast_malloc(total);
 	if (likely(object))
@@ -115,14 +149,23 @@ static SLOW void *resize_slow(const char *call, void *start, size_t size)
 	if (!start)
 		return fast_malloc(size);
 	struct object old = object_at(call, start);
+	if (unlikely(tracking))
+		debug_check_live(call, start);
 	if (size == 0) {
 		fast_free(call, start);
 		return NULL;
 	}
 	if (size > PTRDIFF_MAX - PAGE_SIZE)
 		return no_memory();
-	if (old.class == CLASS_LARGE && size > MEDIUM_MAX)
+	if (old.class != CLASS_LARGE) {
+		if (size <= old.size && size >= old.size / 2)
+			return start;
+	} else if (unlikely(watched)) {
+		if (size <= old.size && size > old.size / 2)
+			return start; /* else to another object: records and samples know this one */
+	} else if (size > MEDIUM_MAX) {
 		return large_resize(old.descriptor, size);
+	}
 	return move(call, start, size, size < old.size ? size : old.size);
 }
 
@@ -132,7 +175,7 @@ void *resize(const char *call, void *start, size_t size)
 	const struct class_info *class = &classes[entry_class(entry)];
 	size_t old = class->size;
 
-	if (unlikely(!is_start(entry, start, class->divisor) || size - 1 >= MEDIUM_MAX))
+	if (unlikely(!is_start(entry, start, class->divisor) || size - 1 >= MEDIUM_MAX || tracking))
 		return resize_slow(call, start, size);
 	if (size > old)
 		return move(call, start, size, old);
@@ -151,7 +194,7 @@ bool trim(void)
 	struct heap *heap = thread_heap_get();
 
 	if (heap)
-		heap_flush_all(heap);
-	heap_trim_all();
+		heap_flush_all(heap, false);
+	heap_trim(CLASS_NONE);
 	return span_trim();
 }

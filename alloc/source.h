@@ -33,6 +33,9 @@ extern const struct span_source source_jemalloc;
 /* fork.c: in a child, forget a free list that another thread may have left half changed. */
 void source_mmap_after_fork(void);
 
+/* fork.c: in a child whose thread is not inside jemalloc, forget its other threads. */
+void source_jemalloc_after_fork(void);
+
 /* Bytes handed back to the system by purging, ever. */
 extern atomic_size_t source_purged;
 

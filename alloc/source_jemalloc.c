@@ -37,7 +37,21 @@ int qslab_je_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*
 	(void)prepare, (void)parent, (void)child;
 	return 0;
 }
+
+/*
+ * Its list of threads, though, runs through their thread-local memory, and they enter and leave it beside the gate, at
+ * their ends. In the child it must begin anew: the memory of threads that are gone becomes that of new ones.
+ */
+extern _Thread_local char qslab_je_je_tsd_tls[];
+void qslab_je_je_tsd_postfork_child(void *thread);
 #endif
+
+void source_jemalloc_after_fork(void)
+{
+#ifdef QSLAB_JEMALLOC_PRIVATE
+	qslab_je_je_tsd_postfork_child(qslab_je_je_tsd_tls);
+#endif
+}
 
 #define SPAN_LEAST_PAGES 4 /* below 16 KiB jemalloc would use its own slabs */
 

@@ -431,6 +431,10 @@ void span_after_fork(void)
 		lock_drop(&cache.lock);
 	}
 	source_mmap_after_fork();
+#ifndef QSLAB_NO_JEMALLOC
+	if (main_source == &source_jemalloc && !inside)
+		source_jemalloc_after_fork();
+#endif
 	lock_drop(&region.lock);
 	span_gate_open();
 }

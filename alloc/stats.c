@@ -29,10 +29,11 @@ static void count_heap(struct heap *heap, struct qslab_memory *memory)
 	size_t held = 0;
 
 	lock_take(&heap->lock);
-	for (unsigned c = 1; c < CLASS_COUNT; c++) {
-		for (struct slab *slab = heap->bins[c].partial; slab; slab = slab->next)
+	for (unsigned c = 1; c < load_relaxed(&class_end); c++) {
+		struct bin *bin = heap_bin(heap, c);
+		for (struct slab *slab = bin ? bin->partial : NULL; slab; slab = slab->next)
 			count_slab(slab, memory);
-		for (struct slab *slab = heap->bins[c].full; slab; slab = slab->next)
+		for (struct slab *slab = bin ? bin->full : NULL; slab; slab = slab->next)
 			count_slab(slab, memory);
 		struct magazine *magazine = &heap->magazines[c];
 		void **slots = load_relaxed(&magazine->slots);

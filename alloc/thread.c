@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "thread.h"
 #include "class.h"
+#include "debug.h"
 #include "region.h"
 #include "span.h"
 
@@ -40,7 +41,7 @@ struct heap *thread_heap_get(void)
 {
 	if (likely(thread_heap != &heap_none))
 		return thread_heap;
-	if (thread_gone || !init())
+	if (thread_gone || !init() || tracking)
 		return NULL;
 	struct heap *heap = heap_acquire();
 	if (!heap)
@@ -48,4 +49,15 @@ struct heap *thread_heap_get(void)
 	thread_heap = heap; /* before the next call, which may allocate */
 	pthread_setspecific(exit_key, heap);
 	return heap;
+}
+
+void thread_heap_give_up(void)
+{
+	struct heap *heap = thread_heap;
+
+	if (heap == &heap_none)
+		return;
+	pthread_setspecific(exit_key, NULL);
+	thread_heap = &heap_none;
+	heap_abandon(heap);
 }

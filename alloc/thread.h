@@ -7,7 +7,10 @@
 /* &heap_none before a thread's first allocation and after its end. Written by thread.c only. */
 extern _Thread_local struct heap *thread_heap __attribute__((tls_model("initial-exec")));
 
-/* This thread's heap, made if need be; NULL once the thread's end has begun, or without memory. */
+/* This thread's heap, made if need be; NULL once the thread's end has begun, in the debug mode, or without memory. */
 struct heap *thread_heap_get(void);
+
+/* The debug mode is about to begin: this thread, the only one, has no heap from here on. */
+void thread_heap_give_up(void);
 
 #endif

@@ -12,6 +12,7 @@ size_t mapped_kib(void);            /* what map_array gave out */
 unsigned cores(void);               /* that this process may run on, at most 16 */
 uint64_t now_ns(void);
 long peak_rss_kib(void);
+long rss_now_kib(void);
 const char *malloc_object(void);    /* the file, without its folder, that malloc comes from */
 
 /* xorshift64. Seeds are fixed, so the work is identical for each allocator. */

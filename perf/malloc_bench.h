@@ -6,12 +6,26 @@
 
 #include <stdlib.h>
 
+/* What was resident at a point of a memory pattern's work. */
+struct sample {
+    double seconds;
+    long live_kib, rss_kib; /* live: bytes asked for */
+};
+
+enum { SAMPLES_MOST = 1000, THREADS_MOST = 256 };
+
 /* One run of one pattern. Written by the pattern, on the main thread only. */
 struct run {
     double scale;           /* multiplies the amount of work */
+    unsigned threads;       /* of the patterns of several; 0: one a core */
+    double idle_s;          /* how long memory patterns do nothing at the end */
     uint64_t operations;    /* what the elapsed time is divided by */
     uint64_t checksum;      /* depends on the work alone: equal for every allocator */
     uint64_t started_ns, stopped_ns;
+    /* memory patterns only */
+    long peak_live_kib, idle_live_kib, idle_rss_kib;
+    struct sample *samples; /* NULL, or SAMPLES_MOST */
+    unsigned sample_count;
 };
 
 struct pattern {
@@ -21,9 +35,8 @@ struct pattern {
     uint32_t size;          /* a parameter: object size, where one function serves many patterns */
 };
 
-/* Both end with an entry without a name. */
-extern const struct pattern single_patterns[];
-extern const struct pattern multi_patterns[];
+/* Each ends with an entry without a name. */
+extern const struct pattern single_patterns[], multi_patterns[], life_patterns[], memory_patterns[];
 
 void clock_start(struct run *);
 void clock_stop(struct run *);

@@ -29,8 +29,10 @@ static void join(struct run *run, struct worker *worker)
 }
 
 /* Two at least: a pattern of several threads on one core still has to be one. */
-static unsigned thread_count(void)
+static unsigned thread_count(const struct run *run)
 {
+    if (run->threads)
+        return run->threads;
     return cores() < 2 ? 2 : cores();
 }
 
@@ -73,7 +75,7 @@ static void *ring_body(void *argument)
 
 static void run_threads_ring(struct run *run, const struct pattern *pattern)
 {
-    unsigned workers = thread_count();
+    unsigned workers = thread_count(run);
     uint64_t count = scaled(run, 20000000);
 
     (void)pattern;
@@ -141,24 +143,29 @@ static void *consumer_body(void *argument)
     return NULL;
 }
 
+/* One pair, or as many as --threads has room for. */
 static void run_producer_consumer(struct run *run, const struct pattern *pattern)
 {
-    struct queue *queue = map_array(sizeof *queue);
+    unsigned pairs = run->threads < 4 ? 1 : run->threads / 2;
+    struct queue *queues = map_array(pairs * sizeof *queues);
     uint64_t count = scaled(run, 80000);
-    struct worker *pair = make_workers(2, count, 0, queue);
+    struct worker *all = make_workers(2 * pairs, count, 0, NULL);
 
-    pthread_mutex_init(&queue->lock, NULL);
-    pthread_cond_init(&queue->not_full, NULL);
-    pthread_cond_init(&queue->not_empty, NULL);
-    queue->low = pattern->size ? pattern->size : 16;
-    queue->high = pattern->size ? pattern->size : 1024;
+    for (unsigned i = 0; i < pairs; i++) {
+        struct queue *queue = all[2 * i].shared = all[2 * i + 1].shared = &queues[i];
+        pthread_mutex_init(&queue->lock, NULL);
+        pthread_cond_init(&queue->not_full, NULL);
+        pthread_cond_init(&queue->not_empty, NULL);
+        queue->low = pattern->size ? pattern->size : 16;
+        queue->high = pattern->size ? pattern->size : 1024;
+    }
     clock_start(run);
-    start(&pair[0], producer_body);
-    start(&pair[1], consumer_body);
-    join(run, &pair[0]);
-    join(run, &pair[1]);
+    for (unsigned i = 0; i < 2 * pairs; i++)
+        start(&all[i], i % 2 ? consumer_body : producer_body);
+    for (unsigned i = 0; i < 2 * pairs; i++)
+        join(run, &all[i]);
     clock_stop(run);
-    run->operations = count * BATCH;
+    run->operations = count * BATCH * pairs;
 }
 
 /* ---- bleed: every thread allocates, and frees what some thread allocated ---- */
@@ -188,7 +195,7 @@ static void *bleed_body(void *argument)
 
 static void run_bleed(struct run *run, const struct pattern *pattern)
 {
-    unsigned workers = thread_count();
+    unsigned workers = thread_count(run);
     uint64_t count = scaled(run, 60000);
     struct bleed_batch *_Atomic *pool = map_array(POOL * sizeof *pool);
     struct bleed_batch *batches = map_array(POOL * sizeof *batches);
@@ -232,7 +239,7 @@ static void *server_line(void *argument)
 
 static void run_server(struct run *run, const struct pattern *pattern)
 {
-    unsigned workers = thread_count();
+    unsigned workers = thread_count(run);
     uint64_t terms = scaled(run, 500);
 
     (void)pattern;
@@ -256,7 +263,7 @@ static void *churn_body(void *argument)
 
 static void run_thread_churn(struct run *run, const struct pattern *pattern)
 {
-    unsigned workers = thread_count();
+    unsigned workers = thread_count(run);
     uint64_t threads = scaled(run, 5000);
     struct worker *all = make_workers(workers, 0, CHURN_OBJECTS, NULL);
 

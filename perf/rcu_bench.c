@@ -1,4 +1,4 @@
-/* rcu_bench PATTERN METHOD [--threads N] [--scale F] [--quiescent N] [--probe N]
+/* rcu_bench PATTERN METHOD [--threads N] [--scale F] [--quiescent N] [--probe N] [--live N]
  *           [--loops N] [--alloc-num N] [--mult N] | --list
  *
  * Runs one pattern once with one retire method, over whatever malloc the process has (LD_PRELOAD), and prints
@@ -15,7 +15,7 @@
 enum { NOT_FOR_THIS = 3, NOT_HERE = 4 };
 #define LEAK_MOST ((uint64_t)1536 << 20)  /* bytes asked for: with rounding, 2 GiB at most */
 
-struct run run = { .threads = 1, .quiescent = 64, .scale = 1, .alloc_num = 8000, .loops = 200, .mult = 1 };
+struct run run = { .threads = 1, .quiescent = 64, .scale = 1, .live = 10000, .alloc_num = 8000, .loops = 200, .mult = 1 };
 
 static uint64_t cpu_ns(void)
 {
@@ -79,30 +79,12 @@ static uint32_t mean_size(void)
 
 static void print_latency(void)
 {
-    static const struct { const char *name; double share; } wanted[] = {
-        { "p50", 0.5 }, { "p90", 0.9 }, { "p99", 0.99 }, { "p999", 0.999 },
-    };
-    static uint64_t histogram[LATENCY_BUCKETS];
-    uint64_t count = 0, longest = 0;
-
-    for (unsigned i = 0; i < run.threads; i++) {
-        for (unsigned b = 0; b < LATENCY_BUCKETS; b++) {
-            histogram[b] += workers[i].probe.histogram[b];
-            count += workers[i].probe.histogram[b];
-        }
-        if (workers[i].probe.longest_ns > longest)
-            longest = workers[i].probe.longest_ns;
-    }
-    printf("\"latency_samples\": %" PRIu64 ", \"latency_us\": {", count);
-    for (size_t w = 0; count && w < sizeof wanted / sizeof *wanted; w++) {
-        uint64_t seen = 0;
-        unsigned b = 0;
-        while ((double)(seen += histogram[b]) < wanted[w].share * (double)count)
-            b++;
-        uint64_t end = bucket_start(b + 1);
-        printf("\"%s\": %.2f, ", wanted[w].name, (double)(end < longest ? end : longest) / 1e3);
-    }
-    printf("\"max\": %.2f}, ", (double)longest / 1e3);
+    static struct histogram all;
+    for (unsigned i = 0; i < run.threads; i++)
+        histogram_join(&all, &workers[i].probe.histogram);
+    printf("\"latency_samples\": %" PRIu64 ", \"latency_us\": ", all.count);
+    histogram_print(&all, 0, 1e3);
+    printf(", ");
 }
 
 static int measure(void)
@@ -127,6 +109,8 @@ static int measure(void)
     run.retired_most = method->leaks ? LEAK_MOST / run.threads / mean_size() : UINT64_MAX;
     if (pattern->structure)
         fill(pattern->structure);
+    if (pattern->prepare)
+        pattern->prepare();
     workers_start(updaters, count);
     uint64_t cpu_before = cpu_ns(), periods_before = own_stats().grace_periods;
     workers_go();
@@ -178,6 +162,8 @@ static int measure(void)
     print_latency();
     if (method->ours)
         printf("\"grace_periods\": %" PRIu64 ", ", own.grace_periods - periods_before);
+    if (pattern->report)
+        pattern->report();
     if (!pattern->operations)
         printf("\"footprint_kib\": %" PRId64 ", ", footprint_kib);
     printf("\"elements\": %" PRIu64 ", \"capped\": %s, \"checksum\": \"%016" PRIx64 "\", "
@@ -191,7 +177,7 @@ static int measure(void)
 static int usage(void)
 {
     fprintf(stderr, "usage: rcu_bench PATTERN METHOD [--threads N] [--scale F] [--quiescent N] [--probe N]\n"
-                    "                 [--loops N] [--alloc-num N] [--mult N]\n"
+                    "                 [--live N] [--loops N] [--alloc-num N] [--mult N]\n"
                     "       rcu_bench --list\n");
     return 2;
 }
@@ -200,10 +186,19 @@ static int list(void)
 {
     for (const struct pattern *pattern = patterns; pattern->name; pattern++)
         printf("pattern\t%s\t%s\n", pattern->name, pattern->operation);
+    for (const struct pattern *pattern = timed_patterns; pattern->name; pattern++)
+        printf("timed\t%s\t%s\n", pattern->name, pattern->operation);
     for (const struct method *method = methods; method->name; method++)
         printf("method\t%s\t%s\n", method->name, method->ours ? "ours" : method->leaks || method->at_once
                                                  ? "floor" : "peer");
     return 0;
+}
+
+static const struct pattern *find_pattern(const struct pattern *pattern, const char *name)
+{
+    while (pattern->name && strcmp(pattern->name, name) != 0)
+        pattern++;
+    return pattern;
 }
 
 int main(int argc, char **argv)
@@ -212,9 +207,9 @@ int main(int argc, char **argv)
         return list();
     if (argc < 3)
         return usage();
-    for (run.pattern = patterns; run.pattern->name; run.pattern++)
-        if (strcmp(run.pattern->name, argv[1]) == 0)
-            break;
+    run.pattern = find_pattern(patterns, argv[1]);
+    if (!run.pattern->name)
+        run.pattern = find_pattern(timed_patterns, argv[1]);
     for (run.method = methods; run.method->name; run.method++)
         if (strcmp(run.method->name, argv[2]) == 0)
             break;
@@ -233,6 +228,8 @@ int main(int argc, char **argv)
             bad |= !(run.quiescent = (unsigned)whole);
         else if (strcmp(argv[i], "--probe") == 0)
             probe_every = whole;
+        else if (strcmp(argv[i], "--live") == 0)
+            bad |= !(run.live = whole);
         else if (strcmp(argv[i], "--loops") == 0)
             bad |= !(run.loops = whole);
         else if (strcmp(argv[i], "--alloc-num") == 0)

@@ -8,6 +8,7 @@
 #include <urcu/urcu-qsbr.h>
 
 #include "bench_common.h"
+#include "histogram.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -37,9 +38,7 @@ static inline uint64_t counter_read(const struct counter *counter)
 extern struct counter freed_by[];
 enum { FREERS_MOST = 2 * THREADS_MOST };
 
-/* ---- latency: one probe a thread at a time --------------------------------------------------------- */
-
-enum { LATENCY_BUCKETS = 64 * 16 };  /* sixteen for each power of two */
+/* ---- latency of grace periods: one probe a thread at a time --------------------------------------------------------- */
 
 /* idle -> waiting (its thread) -> idle (whoever ends the wait). The histogram belongs to whom the state
  * names: waiting, the one who ends it; idle, its thread. */
@@ -50,8 +49,7 @@ struct probe {
     } link;                             /* first: callbacks get its address */
     _Atomic bool waiting;
     uint64_t since_ns;
-    uint32_t histogram[LATENCY_BUCKETS]; /* by bucket_start() */
-    uint64_t longest_ns;
+    struct histogram histogram;         /* nanoseconds */
 };
 
 void probe_end(struct probe *probe);    /* now; from any thread */
@@ -97,9 +95,13 @@ struct pattern {
     unsigned updates;                   /* percent */
     bool roles;                         /* half of the threads, at least one, only read; the rest only update */
     void (*step)(struct worker *, uint64_t operations);
+    /* Of the timed patterns, else NULL: main, before the workers start, and after all is freed. */
+    void (*prepare)(void);
+    void (*report)(void);               /* prints "name": value, pairs; frees what is left */
 };
 
-extern const struct pattern patterns[]; /* ends with an entry without a name */
+/* Both end with an entry without a name. */
+extern const struct pattern patterns[], timed_patterns[];
 
 /* Constant while workers run. */
 struct run {
@@ -107,6 +109,7 @@ struct run {
     const struct method *method;
     unsigned threads, quiescent;
     double scale;
+    uint64_t live;                      /* objects of the timed patterns */
     uint64_t loops, alloc_num, mult;    /* rcuscale's; mult 0: the pattern's size */
     uint64_t retired_most;              /* a worker that leaks stops there */
     uint64_t *expected;                 /* by key: the value, 0 for none; written by the key's owner alone */
@@ -140,7 +143,6 @@ extern struct waiting {
 
 uint64_t retired_now(void);
 uint64_t freed_now(void);               /* by callbacks */
-uint64_t bucket_start(unsigned bucket); /* nanoseconds */
 
 void workers_start(unsigned updaters, uint64_t count);
 void workers_go(void);

@@ -1,10 +1,7 @@
 /* The patterns: what a worker does in one step of some operations. */
 #include "rcu_bench.h"
 
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 void *payload_make(uint64_t size)
 {
@@ -42,29 +39,15 @@ static void pair_step(struct worker *worker, uint64_t operations)
 enum { KFREE_UNIT = 24, KFREE_HEAD = 16 };
 int64_t footprint_kib;
 
-static int64_t rss_kib(void)
-{
-    char text[128] = "";
-    long long total, resident = 0;
-    int fd = open("/proc/self/statm", O_RDONLY);
-    if (fd >= 0) {
-        ssize_t got = read(fd, text, sizeof text - 1);
-        if (got > 0)
-            sscanf(text, "%lld %lld", &total, &resident);
-        close(fd);
-    }
-    return resident * (sysconf(_SC_PAGESIZE) / 1024);
-}
-
 static void kfree_loop_begins(uint64_t loop)
 {
     static _Thread_local int64_t begin, during;
     uint64_t quarter = run.loops / 4 ? run.loops / 4 : 1;
 
     if (loop == 0)
-        begin = during = rss_kib();
+        begin = during = rss_now_kib();
     else if (loop % quarter == 0)
-        during = (during + rss_kib()) / 2;
+        during = (during + rss_now_kib()) / 2;
     __atomic_store_n(&footprint_kib, during - begin, __ATOMIC_RELAXED);
 }
 
@@ -129,19 +112,19 @@ static void structure_step(struct worker *worker, uint64_t operations)
 
 #define STRUCTURE(label, which, count, percent) \
     { label "-" #percent, #percent " % updates", count, sizeof(struct node), sizeof(struct node), &which, \
-      percent, false, structure_step }
+      percent, false, structure_step, NULL, NULL }
 #define STRUCTURES(label, which, count) \
     STRUCTURE(label, which, count, 0), STRUCTURE(label, which, count, 10), \
     STRUCTURE(label, which, count, 50), STRUCTURE(label, which, count, 100), \
     { label "-beside", "update, beside readers", count / 2, sizeof(struct node), sizeof(struct node), \
-      &which, 100, true, structure_step }
+      &which, 100, true, structure_step, NULL, NULL }
 
 const struct pattern patterns[] = {
-    { "pair-64", "malloc + retire", 4000000, 64, 64, NULL, 100, false, pair_step },
-    { "pair-random", "malloc + retire", 2000000, 16, 1024, NULL, 100, false, pair_step },
+    { "pair-64", "malloc + retire", 4000000, 64, 64, NULL, 100, false, pair_step, NULL, NULL },
+    { "pair-random", "malloc + retire", 2000000, 16, 1024, NULL, 100, false, pair_step, NULL, NULL },
     STRUCTURES("hash", hash_table, 2000000),
     STRUCTURES("list", sorted_list, 500000),
     STRUCTURES("tree", ordered_tree, 1000000),
-    { "kfree", "malloc + retire", 0, 0, 0, NULL, 100, false, kfree_step },
+    { "kfree", "malloc + retire", 0, 0, 0, NULL, 100, false, kfree_step, NULL, NULL },
     { 0 },
 };

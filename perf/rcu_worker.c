@@ -13,26 +13,9 @@ static pthread_barrier_t all_ready, all_left;
 
 /* ---- latency ----------------------------------------------------------------------------------------- */
 
-/* Sixteen buckets for each power of two. */
-static unsigned latency_bucket(uint64_t ns)
-{
-    if (ns < 16)
-        return (unsigned)ns;
-    unsigned top = 63 - (unsigned)__builtin_clzll(ns);
-    return (top - 3) * 16 + (ns >> (top - 4) & 15);
-}
-
-uint64_t bucket_start(unsigned bucket)
-{
-    return bucket < 16 ? bucket : (uint64_t)(16 + bucket % 16) << (bucket / 16 - 1);
-}
-
 void probe_end(struct probe *probe)
 {
-    uint64_t ns = now_ns() - probe->since_ns;
-    probe->histogram[latency_bucket(ns)]++;
-    if (ns > probe->longest_ns)
-        probe->longest_ns = ns;
+    histogram_add(&probe->histogram, now_ns() - probe->since_ns);
     /* Pairs with the load in between(). */
     atomic_store_explicit(&probe->waiting, false, memory_order_release);
 }

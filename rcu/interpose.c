@@ -19,9 +19,14 @@ void urcu_memb_unregister_thread(void);
 void urcu_mb_register_thread(void);
 void urcu_mb_unregister_thread(void);
 
-static void pass_on(const char *name)
+/* A program linked with --as-needed may name liburcu through us alone: then it is not loaded yet. */
+static void pass_on(const char *library, const char *name)
 {
 	void (*real)(void) = (void (*)(void))dlsym(RTLD_NEXT, name);
+	if (!real) {
+		void *handle = dlopen(library, RTLD_NOW | RTLD_GLOBAL);
+		real = handle ? (void (*)(void))dlsym(handle, name) : NULL;
+	}
 	if (real)
 		real();
 }
@@ -29,13 +34,13 @@ static void pass_on(const char *name)
 EXPORT void urcu_qsbr_register_thread(void)
 {
 	if (readers_register())
-		pass_on("urcu_qsbr_register_thread");
+		pass_on("liburcu-qsbr.so.8", "urcu_qsbr_register_thread");
 }
 
 EXPORT void urcu_qsbr_unregister_thread(void)
 {
 	if (readers_unregister())
-		pass_on("urcu_qsbr_unregister_thread");
+		pass_on("liburcu-qsbr.so.8", "urcu_qsbr_unregister_thread");
 }
 
 EXPORT void urcu_qsbr_synchronize_rcu(void)
@@ -43,29 +48,29 @@ EXPORT void urcu_qsbr_synchronize_rcu(void)
 	if (readers_are_ours())
 		grace_wait(grace_cookie(), "synchronize_rcu");
 	else
-		pass_on("urcu_qsbr_synchronize_rcu");
+		pass_on("liburcu-qsbr.so.8", "urcu_qsbr_synchronize_rcu");
 }
 
 EXPORT void urcu_memb_register_thread(void)
 {
-	pass_on("urcu_memb_register_thread");
+	pass_on("liburcu-memb.so.8", "urcu_memb_register_thread");
 	sections_registered(SECTIONS_MEMB);
 }
 
 EXPORT void urcu_memb_unregister_thread(void)
 {
 	sections_unregister(SECTIONS_MEMB);
-	pass_on("urcu_memb_unregister_thread");
+	pass_on("liburcu-memb.so.8", "urcu_memb_unregister_thread");
 }
 
 EXPORT void urcu_mb_register_thread(void)
 {
-	pass_on("urcu_mb_register_thread");
+	pass_on("liburcu-mb.so.8", "urcu_mb_register_thread");
 	sections_registered(SECTIONS_MB);
 }
 
 EXPORT void urcu_mb_unregister_thread(void)
 {
 	sections_unregister(SECTIONS_MB);
-	pass_on("urcu_mb_unregister_thread");
+	pass_on("liburcu-mb.so.8", "urcu_mb_unregister_thread");
 }

@@ -147,7 +147,7 @@ size_t readers_holdouts(struct reader_info *list, size_t room)
 void readers_after_fork(void)
 {
 	bool registered = self.qsbr != NULL;
-	bool seen = registered || none.next != &none;
+	bool seen = atomic_load(&found) != NULL; /* even if all have left: the parent may be inside liburcu's lock */
 
 	pthread_mutex_init(&lock, NULL);
 	none.next = none.prev = &none;

@@ -1,11 +1,12 @@
 /* The public calls of include/qslab/rcu.h. */
 #define _GNU_SOURCE
-#include "alloc/fast.h"
 #include "alloc/large.h"
 #include "alloc/misuse.h"
 #include "alloc/object.h"
+#include "append.h"
 #include "barrier.h"
 #include "chain.h"
+#include "debug.h"
 #include "deferrer.h"
 #include "pressure.h"
 #include "rcu/flavor.h"
@@ -14,31 +15,6 @@
 
 #include <errno.h>
 #include <qslab/rcu.h>
-
-/* Does the link lie inside the object? */
-static inline bool link_fits(size_t offset, size_t size)
-{
-	return offset <= size - sizeof(struct rcu_ptr);
-}
-
-/* Appends with no lock; false if the slow path must. The link lies `offset` bytes into the object. */
-static inline bool append_fast(void *object, size_t offset)
-{
-	if (unlikely(!region_has(object)))
-		return false;
-	uint64_t entry = entry_of(object);
-	struct pending *pending = &thread_deferrer->pending[entry_class(entry)];
-	if (unlikely(!is_start(entry, object, pending->divisor)))
-		return false;
-	void **top = load_relaxed(&pending->top);
-	if (unlikely(top >= load_relaxed(&pending->limit) || !link_fits(offset, classes[entry_class(entry)].size)))
-		return false;
-	if (unlikely(*top == object))
-		return false; /* retired twice in a row, or freed since, by a note */
-	__atomic_store_n(top + 1, object, __ATOMIC_RELAXED);
-	atomic_store_explicit(&pending->top, top + 1, release); /* pairs with pending_count */
-	return true;
-}
 
 /* The class of an object whose start this is, or a report. */
 static unsigned class_at(const char *call, const void *start)
@@ -54,14 +30,20 @@ static unsigned class_at(const char *call, const void *start)
 	return CLASS_LARGE;
 }
 
-static SLOW bool append_slow(const char *call, void *object, size_t offset)
+bool append_slow(const char *call, void *object, size_t offset)
 {
 	unsigned class = class_at(call, object);
 	size_t size = class == CLASS_LARGE ? large_find(object)->size : classes[class].size;
 
 	if (!link_fits(offset, size))
 		misuse_link(call, object, offset, size);
-	return deferrer_append(call, class, object);
+	if (likely(!watched))
+		return deferrer_append(call, class, object);
+	debug_retire(call, object);
+	bool done = deferrer_append(call, class, object);
+	if (!done)
+		debug_retire_failed(object);
+	return done;
 }
 
 static void push(struct rcu_ptr *first, struct rcu_ptr *last)
@@ -77,6 +59,8 @@ void qslab_free_rcu_link(void *object, struct rcu_ptr *link)
 	if (likely(append_fast(object, offset)) || !object)
 		return;
 	if (!append_slow("qslab_free_rcu", object, offset)) {
+		if (unlikely(watched))
+			debug_retire("qslab_free_rcu", object);
 		push(link, link);
 		reclaimer_notice(true);
 	}
@@ -103,6 +87,8 @@ void qslab_free_rcu_nolock_link(void *object, struct rcu_ptr *link)
 		misuse_pointer("qslab_free_rcu_nolock", object);
 	if (!link_fits((uintptr_t)link - (uintptr_t)object, found.size))
 		misuse_link("qslab_free_rcu_nolock", object, (uintptr_t)link - (uintptr_t)object, found.size);
+	if (unlikely(watched))
+		debug_retire("qslab_free_rcu_nolock", object);
 	push(link, link);
 }
 
@@ -122,7 +108,7 @@ void qslab_free_rcu_mightsleep(void *object)
 		fast_free("qslab_free_rcu_mightsleep", object);
 	} else if (unlikely(pressure_is_hard())) {
 		grace_wait(grace_cookie(), "qslab_free_rcu_mightsleep");
-		deferrers_free();
+		deferrers_free(CLASS_NONE);
 	}
 }
 
@@ -169,7 +155,7 @@ int qslab_free_rcu_poll(qslab_rcu_cookie cookie, void *object)
 void qslab_rcu_barrier(void)
 {
 	int saved = errno;
-	barrier_wait("qslab_rcu_barrier");
+	barrier_wait("qslab_rcu_barrier", CLASS_NONE);
 	errno = saved;
 }
 
@@ -181,7 +167,10 @@ void qslab_free_q_flush(struct qslab_free_q *q)
 	struct rcu_ptr *first = q->first;
 
 	qslab_free_q_init(q);
-	chain_free(first);
+	if (unlikely(watched))
+		debug_free_list("qslab_free_q_flush", first);
+	else
+		chain_free(first, false);
 	errno = saved;
 }
 
@@ -193,6 +182,8 @@ void qslab_free_q_flush_rcu(struct qslab_free_q *q)
 	if (!first)
 		return;
 	int saved = errno;
+	if (unlikely(watched))
+		debug_retire_list("qslab_free_q_flush_rcu", first);
 	push(first, last);
 	reclaimer_notice(true);
 	errno = saved;

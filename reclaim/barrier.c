@@ -23,17 +23,17 @@ static void wait_for(uint64_t cookie)
 	grace_wait(cookie, "qslab_rcu_barrier");
 }
 
-void barrier_wait(const char *call)
+void barrier_wait(const char *call, unsigned class)
 {
 	bool online = flavor_wait_begin(call); /* before the mutex: its holder waits for readers */
 	int state;
 
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	pthread_mutex_lock(&one);
-	wait_for(deferrers_note());
-	uint64_t sealed = deferrers_settle();
+	wait_for(deferrers_note(class));
+	uint64_t sealed = deferrers_settle(class);
 	wait_for(sealed);
-	deferrers_free();
+	deferrers_free(class);
 	for (int i = 0; i < 2; i++) {
 		wait_for(chain_advance());
 		chain_advance();

@@ -2,8 +2,8 @@
 #ifndef QSLAB_RECLAIM_BARRIER_H
 #define QSLAB_RECLAIM_BARRIER_H
 
-/* May wait; the caller is no reader meanwhile. `call` names it in an error message. */
-void barrier_wait(const char *call);
+/* For objects of one class, or of all for CLASS_NONE. Waits; the caller is no reader meanwhile. `call` is for errors. */
+void barrier_wait(const char *call, unsigned class);
 
 void barrier_after_fork(void);
 

@@ -1,6 +1,6 @@
 #define _GNU_SOURCE
 #include "chain.h"
-#include "alloc/layout.h"
+#include "alloc/cache.h"
 #include "alloc/misuse.h"
 #include "alloc/object.h"
 #include "alloc/segment.h"
@@ -37,7 +37,7 @@ bool chain_is_empty(void)
 	return !load_relaxed(&chain.incoming) && !load_relaxed(&chain.waiting);
 }
 
-void chain_free(struct rcu_ptr *first)
+void chain_free(struct rcu_ptr *first, bool ripe)
 {
 	void *objects[MAGAZINE_MAX];
 	unsigned count = 0;
@@ -49,6 +49,10 @@ void chain_free(struct rcu_ptr *first)
 			misuse_pointer("deferred free", first);
 		if (object.class == CLASS_LARGE) {
 			release_large(object.start);
+			continue;
+		}
+		if (unlikely(!ripe && (classes[object.class].traits & CLASS_DEFER))) {
+			own_free("qslab_free_q_flush", object.class, object.start);
 			continue;
 		}
 		objects[count++] = object.start;
@@ -95,7 +99,7 @@ uint64_t chain_advance(void)
 
 	lock_chain();
 	if (chain.ripening && grace_over(chain.cookie)) {
-		chain_free(chain.ripening);
+		chain_free(chain.ripening, true);
 		chain.reclaimed = chain.retired;
 		pressure_remove(chain.bytes);
 		chain.ripening = NULL;

@@ -22,8 +22,8 @@ uint64_t chain_advance(void);
 
 bool chain_is_empty(void);
 
-/* Frees every object of the list now. */
-void chain_free(struct rcu_ptr *first);
+/* Frees every object of the list now; not ripe: but those whose every free is deferred. */
+void chain_free(struct rcu_ptr *first, bool ripe);
 
 /* Objects retired ever, freed ever, and the bytes of those that came in and are not ripening yet. Linear in these. */
 void chain_count(uint64_t *retired, uint64_t *reclaimed, size_t *incoming_bytes);

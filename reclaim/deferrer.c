@@ -1,4 +1,5 @@
 #define _GNU_SOURCE
+#include "alloc/debug.h"
 #include "alloc/large.h"
 #include "alloc/meta.h"
 #include "alloc/misuse.h"
@@ -23,7 +24,7 @@
 static void *empty_slots[1];
 
 struct deferrer deferrer_none = {
-	.pending = {[0 ... CLASS_LIMIT - 1] = {.top = empty_slots, .limit = empty_slots}},
+	.pending = {[0 ... CLASS_LARGE] = {.top = empty_slots, .limit = empty_slots}},
 };
 
 _Thread_local struct deferrer *thread_deferrer __attribute__((tls_model("initial-exec"))) = &deferrer_none;
@@ -102,7 +103,7 @@ static void set_empty(struct pending *pending)
 unsigned array_seal(struct deferrer *deferrer, unsigned class)
 {
 	struct pending *pending = &deferrer->pending[class];
-	struct queue *queue = &deferrer->queues[class];
+	struct queue *queue = queue_of(deferrer, class);
 	struct array *array = pending->array;
 
 	array->count = pending_count(pending);
@@ -128,7 +129,7 @@ static unsigned ready_most(unsigned class)
 
 void queue_ripen(struct deferrer *deferrer, unsigned class)
 {
-	struct queue *queue = &deferrer->queues[class];
+	struct queue *queue = queue_of(deferrer, class);
 	struct array *array;
 
 	while ((array = queue->head) && grace_over(array->cookie)) {
@@ -202,7 +203,7 @@ static void bring_back(struct deferrer *deferrer, unsigned class, struct array *
 	else
 		release_objects(objects, count);
 	deferrer->flushed += count;
-	keep_spare(&deferrer->queues[class], class, array);
+	keep_spare(queue_of(deferrer, class), class, array);
 }
 
 unsigned queue_release(struct deferrer *deferrer, unsigned class, unsigned most)
@@ -210,17 +211,31 @@ unsigned queue_release(struct deferrer *deferrer, unsigned class, unsigned most)
 	struct array *array;
 	unsigned released = 0;
 
-	for (; released < most && (array = take_ready(&deferrer->queues[class], class)); released++)
+	for (; released < most && (array = take_ready(queue_of(deferrer, class), class)); released++)
 		bring_back(deferrer, class, array);
 	return released;
+}
+
+/* NULL without memory. */
+static struct queue *queue_ready(struct deferrer *deferrer, unsigned class)
+{
+	struct queue *queue = queue_of(deferrer, class);
+
+	if (unlikely(!queue) && (queue = span_meta_alloc(sizeof *queue))) {
+		memset(queue, 0, sizeof *queue);
+		store_relaxed(&deferrer->own_queues[class - CLASS_OWN], queue);
+	}
+	return queue;
 }
 
 /* An empty pending array, or NULL without memory. */
 static struct array *new_array(struct deferrer *deferrer, unsigned class)
 {
-	struct queue *queue = &deferrer->queues[class];
-	struct array *array = queue->spare;
+	struct queue *queue = queue_ready(deferrer, class);
+	struct array *array = queue ? queue->spare : NULL;
 
+	if (!queue)
+		return NULL;
 	if (array) {
 		queue->spare = array->next;
 		queue->spares--;
@@ -230,6 +245,7 @@ static struct array *new_array(struct deferrer *deferrer, unsigned class)
 	array->first = 0;
 	array->bytes = 0;
 	deferrer->pending[class].array = array;
+	deferrer->pending[class].divisor = classes[class].divisor;
 	store_relaxed(&deferrer->pending[class].top, array->slots);
 	store_relaxed(&deferrer->pending[class].limit, array->slots); /* disarmed */
 	deferrer->used[class / 64] |= (uint64_t)1 << class % 64;
@@ -246,7 +262,7 @@ static struct array *new_array(struct deferrer *deferrer, unsigned class)
  */
 static void release_surplus(struct deferrer *deferrer, unsigned class)
 {
-	struct queue *queue = &deferrer->queues[class];
+	struct queue *queue = queue_of(deferrer, class);
 
 	queue_ripen(deferrer, class);
 	if (!queue->appetite) {
@@ -279,7 +295,7 @@ static struct appended append(struct deferrer *deferrer, unsigned class, void *o
 
 	if (pending_count(pending) == capacity) {
 		result.pressure = array_seal(deferrer, class);
-		result.cookie = deferrer->queues[class].tail->cookie;
+		result.cookie = queue_of(deferrer, class)->tail->cookie;
 		release_surplus(deferrer, class);
 	}
 	struct array *array = pending->array;
@@ -312,9 +328,8 @@ static struct deferrer *create(enum deferrer_state state)
 	struct deferrer *deferrer = meta_alloc(sizeof *deferrer);
 	if (!deferrer)
 		return NULL;
-	memset(deferrer, 0, sizeof *deferrer);
-	deferrer->state = state;
-	for (unsigned c = 0; c < CLASS_LIMIT; c++)
+	deferrer->state = state; /* the rest is zero: deferrers are never freed, and nothing else has their size */
+	for (unsigned c = 0; c <= CLASS_LARGE; c++)
 		deferrer->pending[c] = (struct pending){empty_slots, empty_slots, classes[c].divisor, NULL};
 	deferrer->all_next = load_relaxed(&deferrers.all);
 	atomic_store_explicit(&deferrers.all, deferrer, release); /* pairs with readers of the list */
@@ -347,12 +362,12 @@ static struct deferrer *late_deferrer(void)
 	return deferrer;
 }
 
-/* This thread's, made if need be; NULL past its end, or without memory. */
+/* This thread's, made if need be; NULL past its end, in the debug mode, or without memory. */
 static struct deferrer *get(void)
 {
 	if (likely(thread_deferrer != &deferrer_none))
 		return thread_deferrer;
-	if (thread_gone || !have_key)
+	if (thread_gone || !have_key || tracking)
 		return NULL;
 	struct deferrer *deferrer = acquire_deferrer();
 	if (deferrer) {
@@ -390,11 +405,11 @@ static void thread_exit(void *argument)
 	thread_deferrer = &deferrer_none;
 	deferrers_lock();
 	deferrer_lock(deferrer);
-	for (unsigned c = 1; c < CLASS_LIMIT; c++) {
+	for (EACH_USED_CLASS(deferrer, c, CLASS_NONE)) {
 		if (!deferrer->pending[c].array)
 			continue;
 		array_seal(deferrer, c);
-		cookie = deferrer->queues[c].tail->cookie;
+		cookie = queue_of(deferrer, c)->tail->cookie;
 	}
 	deferrer->state = DEFERRER_ORPHAN;
 	deferrer_unlock(deferrer);
@@ -406,13 +421,39 @@ static void thread_exit(void *argument)
 	reclaimer_notice(true);
 }
 
+void deferrers_forget(unsigned class)
+{
+	for (EACH_DEFERRER(d)) {
+		deferrer_lock(d);
+		for (EACH_USED_CLASS(d, c, class)) {
+			struct queue *queue = queue_of(d, c);
+			struct array *array = d->pending[c].array;
+			if (array) {
+				assert(pending_count(&d->pending[c]) == array->first);
+				d->sealed_objects += array->first;
+				heap_array_free(array, c);
+			}
+			set_empty(&d->pending[c]);
+			d->pending[c].divisor = 0;
+			assert(!queue->head && !queue->ready && !queue->surplus);
+			while ((array = queue->spare)) {
+				queue->spare = array->next;
+				heap_array_free(array, c);
+			}
+			memset(queue, 0, sizeof *queue);
+			d->used[c / 64] &= ~((uint64_t)1 << c % 64);
+		}
+		deferrer_unlock(d);
+	}
+}
+
 /* The donor of alloc's refill: a ready array becomes the class's magazine, whole. */
 static void donate(struct heap *heap, unsigned class)
 {
 	struct deferrer *deferrer = thread_deferrer;
-	struct queue *queue = &deferrer->queues[class];
+	struct queue *queue = queue_of(deferrer, class);
 
-	if (likely(!load_relaxed(&queue->arrays))) {
+	if (likely(!queue || !load_relaxed(&queue->arrays))) {
 		if (unlikely(reclaimer_is_wanted()))
 			reclaimer_notice(true);
 		return;
@@ -422,6 +463,7 @@ static void donate(struct heap *heap, unsigned class)
 	queue_ripen(deferrer, class);
 	struct array *array = take_ready(queue, class);
 	if (array) {
+		release_wipe(array->slots + 1 + array->first, array->count - array->first, class);
 		struct array *old = heap_exchange(heap, class, array);
 		if (old)
 			keep_spare(queue, class, old);
@@ -459,7 +501,7 @@ void deferrers_after_fork(void)
 	for (struct deferrer *d = load_relaxed(&deferrers.all); d; d = d->all_next) {
 		if (d == thread_deferrer || d == load_relaxed(&locked))
 			continue;
-		for (unsigned c = 1; c < CLASS_LIMIT; c++)
+		for (EACH_USED_CLASS(d, c, CLASS_NONE))
 			if (d->pending[c].array)
 				array_seal(d, c);
 		d->state = DEFERRER_ORPHAN;

@@ -22,14 +22,20 @@ bool deferrer_append(const char *call, unsigned class, void *object);
 enum { DEFERRER_WORK = 1, DEFERRER_ARMED = 2, DEFERRER_EAGER = 4 };
 unsigned deferrers_scan(bool all);
 
-/* Any thread: P1 for every pending array; the highest cookie taken. */
-uint64_t deferrers_note(void);
+/* These three: of one class, or of all for CLASS_NONE. Any thread: P1 for every pending array; the highest cookie taken. */
+uint64_t deferrers_note(unsigned only);
 
 /* Any thread: P2 for every noted prefix; returns the highest cookie of any queue, or 0. */
-uint64_t deferrers_settle(void);
+uint64_t deferrers_settle(unsigned only);
 
 /* Any thread: frees every sealed array whose grace period is over, and every ready one. */
-void deferrers_free(void);
+void deferrers_free(unsigned only);
+
+/* An own class that no thread uses any more, and of which nothing waits: leaves no trace of it. */
+void deferrers_forget(unsigned class);
+
+/* Objects of the class that wait, and free ones in arrays that do not wait any more. */
+void deferrers_count_class(unsigned class, size_t *waiting, size_t *ready);
 
 struct deferrer_counts {
 	uint64_t retired, reclaimed, waiting_bytes, exchanged, flushed;

@@ -8,6 +8,7 @@
 #include "barrier.h"
 #include "chain.h"
 #include "deferrer.h"
+#include "grave.h"
 #include "rcu/grace.h"
 #include "reclaimer.h"
 
@@ -18,10 +19,12 @@ static void prepare(void)
 	grace_before_fork(); /* may take long; so no lock is held yet */
 	deferrers_lock_all();
 	chain_lock_for_fork();
+	graves_lock_for_fork();
 }
 
 static void parent(void)
 {
+	graves_unlock_after_fork();
 	chain_unlock_after_fork();
 	deferrers_unlock_all();
 	grace_after_fork_parent();
@@ -30,6 +33,7 @@ static void parent(void)
 static void child(void)
 {
 	grace_after_fork(); /* cookies first: sealing takes them */
+	graves_unlock_after_fork();
 	chain_unlock_after_fork();
 	deferrers_after_fork();
 	barrier_after_fork();

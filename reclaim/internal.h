@@ -14,6 +14,17 @@ struct deferrers {
 
 extern struct deferrers deferrers;
 
+#define EACH_DEFERRER(d)                                                                                  \
+	struct deferrer *d = atomic_load_explicit(&deferrers.all, acquire);                               \
+	d;                                                                                                \
+	d = d->all_next
+
+/* Lock held. `only`: that class; CLASS_NONE: all. */
+#define EACH_USED_CLASS(d, c, only)                                                                       \
+	unsigned c = (only) ? (only) : 1;                                                                 \
+	c < ((only) ? (only) + 1 : CLASS_LIMIT);                                                          \
+	c++) if ((d)->used[c / 64] >> c % 64 & 1
+
 /* Either lock is noted in the thread, so that a fork from a signal handler does not wait for itself. */
 void deferrers_lock(void);
 void deferrers_unlock(void);

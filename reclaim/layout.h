@@ -30,7 +30,7 @@
  *                            retired = sealed_objects + sum of (top - slots) of pending arrays,
  *                            waiting = retired - reclaimed.
  *
- * Lock order: 1 deferrers, 2 a deferrer, 3 chain, then alloc's (alloc/layout.h). No thread holds two deferrers but fork.
+ * Lock order: 1 deferrers, 2 a deferrer, 3 chain, 4 graves, then alloc's (alloc/layout.h). No thread holds two deferrers but fork.
  */
 #ifndef QSLAB_RECLAIM_LAYOUT_H
 #define QSLAB_RECLAIM_LAYOUT_H
@@ -41,7 +41,7 @@
 struct pending {
 	void **_Atomic top;    /* owner; the last entry. Others read (acquire) */
 	void **_Atomic limit;  /* owner arms, the reclaimer disarms: append only while top < limit */
-	uint64_t divisor;      /* const: the class's */
+	uint64_t divisor;      /* owner: the class's; 0 before an own class's first use, and after its last */
 	struct array *array;   /* lock: NULL before the first and after sealing */
 };
 
@@ -68,17 +68,23 @@ struct queue {
 enum deferrer_state { DEFERRER_OWNED = 1, DEFERRER_ORPHAN = 2 };
 
 struct deferrer {
-	struct pending pending[CLASS_LIMIT]; /* see there */
 	struct lock lock;
-	struct queue queues[CLASS_LIMIT];    /* lock */
-	uint64_t used[2];                    /* lock: bit c: class c was ever used */
 	uint64_t sealed_objects, reclaimed;  /* lock: objects ever sealed; ever freed */
 	uint64_t exchanged, flushed;         /* lock: arrays that became magazines; objects that went to slabs */
 	enum deferrer_state state;           /* deferrers lock */
 	struct deferrer *all_next;           /* const once published */
 	struct deferrer *orphan_next;        /* deferrers lock */
+	uint64_t used[CLASS_LIMIT / 64];     /* lock: bit c: class c was ever used */
+	struct queue queues[CLASS_OWN];      /* lock */
+	/* see there; from CLASS_OWN on, and below, untouched memory in a process without caches */
+	struct pending pending[CLASS_LIMIT];
+	struct queue *_Atomic own_queues[CLASS_OWN_COUNT]; /* lock: set once; the owner reads it without */
 };
 
-_Static_assert(CLASS_LIMIT <= 128, "used[] has a bit for each class");
+static inline struct queue *queue_of(struct deferrer *deferrer, unsigned class)
+{
+	return likely(class < CLASS_OWN) ? &deferrer->queues[class]
+	                                 : load_relaxed(&deferrer->own_queues[class - CLASS_OWN]);
+}
 
 #endif

@@ -5,6 +5,7 @@
 #include "alloc/segment.h"
 #include "chain.h"
 #include "deferrer.h"
+#include "grave.h"
 #include "pressure.h"
 #include "rcu/grace.h"
 #include "rcu/readers.h"
@@ -106,7 +107,12 @@ static unsigned look(void)
 {
 	uint64_t cookie = chain_advance();
 	unsigned state = deferrers_scan(pressure_is_soft());
+	uint64_t grave = graves_advance();
 
+	if (grave) {
+		grace_demand(grave, false);
+		state |= DEFERRER_WORK;
+	}
 	if (cookie) {
 		grace_demand(cookie, true);
 		state |= DEFERRER_WORK | DEFERRER_EAGER;
@@ -170,16 +176,21 @@ static void start(void)
 	atomic_store(&reclaimer.state, done ? RUNNING : IDLE);
 }
 
+void reclaimer_mention(void)
+{
+	if (!load_relaxed(&reclaimer.noticed))
+		atomic_store_explicit(&reclaimer.noticed, true, memory_order_seq_cst);
+	if (load_relaxed(&reclaimer.state) == IDLE || atomic_load_explicit(&reclaimer.word, memory_order_seq_cst) == 2)
+		reclaimer_wake();
+}
+
 void reclaimer_notice(bool eager)
 {
 	if (unlikely(load_relaxed(&reclaimer.state) == IDLE))
 		start();
 	if (eager)
 		store_relaxed(&reclaimer.eager, true);
-	if (!load_relaxed(&reclaimer.noticed))
-		atomic_store_explicit(&reclaimer.noticed, true, memory_order_seq_cst);
-	if (atomic_load_explicit(&reclaimer.word, memory_order_seq_cst) == 2)
-		reclaimer_wake();
+	reclaimer_mention();
 }
 
 void reclaimer_after_fork(void)

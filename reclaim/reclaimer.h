@@ -14,6 +14,9 @@ void reclaimer_notice(bool eager);
 /* The part of it that is async-signal-safe: a running reclaimer wakes. */
 void reclaimer_wake(void);
 
+/* Something waits, from a place with locks of ours: as reclaimer_notice if the reclaimer runs, else as reclaimer_wake. */
+void reclaimer_mention(void);
+
 /* There is work from a signal handler and no reclaimer yet. */
 bool reclaimer_is_wanted(void);
 

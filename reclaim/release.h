@@ -7,6 +7,9 @@
 /* Any thread; `count` slab objects, at most MAGAZINE_MAX, of one class or several. */
 void release_objects(void **objects, unsigned count);
 
+/* Objects of one class that are free now; zeroes them if the class wants that. */
+void release_wipe(void **objects, unsigned count, unsigned class);
+
 void release_large(void *object);
 
 #endif

@@ -26,7 +26,7 @@ static bool sealed_whole(struct deferrer *deferrer, unsigned class)
 static uint64_t note(struct deferrer *deferrer, unsigned class, bool widen)
 {
 	struct pending *pending = &deferrer->pending[class];
-	struct queue *queue = &deferrer->queues[class];
+	struct queue *queue = queue_of(deferrer, class);
 	unsigned count = pending_count(pending);
 
 	if (queue->note_count && !widen)
@@ -42,7 +42,7 @@ static uint64_t note(struct deferrer *deferrer, unsigned class, bool widen)
 /* P2, if the note's cookie is over. */
 static void settle(struct deferrer *deferrer, unsigned class)
 {
-	struct queue *queue = &deferrer->queues[class];
+	struct queue *queue = queue_of(deferrer, class);
 	struct array *array = deferrer->pending[class].array;
 
 	if (!queue->note_count || queue->note_sealed != queue->sealed || !grace_over(queue->note_cookie))
@@ -60,7 +60,7 @@ static void settle(struct deferrer *deferrer, unsigned class)
 static unsigned scan(struct deferrer *deferrer, unsigned class, bool all)
 {
 	struct pending *pending = &deferrer->pending[class];
-	struct queue *queue = &deferrer->queues[class];
+	struct queue *queue = queue_of(deferrer, class);
 	bool whole = sealed_whole(deferrer, class);
 	bool busy = queue->sealed != queue->seen_sealed && !whole;
 	unsigned state = 0;
@@ -95,36 +95,26 @@ static unsigned scan(struct deferrer *deferrer, unsigned class, bool all)
 
 /* ---- all of them ------------------------------------------------------------------------------------------ */
 
-#define EACH_DEFERRER(d)                                                                                  \
-	struct deferrer *d = atomic_load_explicit(&deferrers.all, acquire);                               \
-	d;                                                                                                \
-	d = d->all_next
-
-#define EACH_USED_CLASS(d, c)                                                                             \
-	unsigned c = 1;                                                                                   \
-	c < CLASS_LIMIT;                                                                                  \
-	c++) if ((d)->used[c / 64] >> c % 64 & 1
-
 unsigned deferrers_scan(bool all)
 {
 	unsigned state = 0;
 
 	for (EACH_DEFERRER(d)) {
 		deferrer_lock(d);
-		for (EACH_USED_CLASS(d, c))
+		for (EACH_USED_CLASS(d, c, CLASS_NONE))
 			state |= scan(d, c, all);
 		deferrer_unlock(d);
 	}
 	return state;
 }
 
-uint64_t deferrers_note(void)
+uint64_t deferrers_note(unsigned only)
 {
 	uint64_t highest = 0;
 
 	for (EACH_DEFERRER(d)) {
 		deferrer_lock(d);
-		for (EACH_USED_CLASS(d, c)) {
+		for (EACH_USED_CLASS(d, c, only)) {
 			if (sealed_whole(d, c))
 				continue;
 			uint64_t cookie = note(d, c, true);
@@ -135,14 +125,14 @@ uint64_t deferrers_note(void)
 	return highest;
 }
 
-uint64_t deferrers_settle(void)
+uint64_t deferrers_settle(unsigned only)
 {
 	uint64_t highest = 0;
 
 	for (EACH_DEFERRER(d)) {
 		deferrer_lock(d);
-		for (EACH_USED_CLASS(d, c)) {
-			struct array *tail = d->queues[c].tail;
+		for (EACH_USED_CLASS(d, c, only)) {
+			struct array *tail = queue_of(d, c)->tail;
 			settle(d, c);
 			if (tail && tail->cookie > highest)
 				highest = tail->cookie;
@@ -152,11 +142,11 @@ uint64_t deferrers_settle(void)
 	return highest;
 }
 
-void deferrers_free(void)
+void deferrers_free(unsigned only)
 {
 	for (EACH_DEFERRER(d)) {
 		deferrer_lock(d);
-		for (EACH_USED_CLASS(d, c)) {
+		for (EACH_USED_CLASS(d, c, only)) {
 			queue_ripen(d, c);
 			queue_release(d, c, UINT32_MAX);
 		}
@@ -173,7 +163,7 @@ void deferrers_count(struct deferrer_counts *counts)
 		counts->reclaimed += d->reclaimed;
 		counts->exchanged += d->exchanged;
 		counts->flushed += d->flushed;
-		for (EACH_USED_CLASS(d, c)) {
+		for (EACH_USED_CLASS(d, c, CLASS_NONE)) {
 			struct pending *pending = &d->pending[c];
 			unsigned count = pending_count(pending);
 			counts->retired += count;
@@ -181,6 +171,26 @@ void deferrers_count(struct deferrer_counts *counts)
 				continue;
 			counts->waiting_bytes += c == CLASS_LARGE ? pending->array->bytes
 			                                          : (size_t)(count - pending->array->first) * classes[c].size;
+		}
+		deferrer_unlock(d);
+	}
+}
+
+void deferrers_count_class(unsigned class, size_t *waiting, size_t *ready)
+{
+	*waiting = *ready = 0;
+	for (EACH_DEFERRER(d)) {
+		deferrer_lock(d);
+		for (EACH_USED_CLASS(d, c, class)) {
+			struct queue *queue = queue_of(d, c);
+			unsigned count = pending_count(&d->pending[c]);
+			*waiting += count ? count - d->pending[c].array->first : 0;
+			for (struct array *array = queue->head; array; array = array->next)
+				*waiting += array->count - array->first;
+			for (struct array *array = queue->ready; array; array = array->next)
+				*ready += array->count - array->first;
+			for (struct array *array = queue->surplus; array; array = array->next)
+				*ready += array->count - array->first;
 		}
 		deferrer_unlock(d);
 	}

@@ -1,9 +1,10 @@
 /*
  * qslab check: does a process's own account of its memory agree with itself?
  *
- * What a snapshot doubts may be a torn reading, so it is read again, until nothing is doubted or the same doubts have
- * stood through all readings. What counts for the whole process is compared only when two readings in a row are the
- * same: then it was at rest.
+ * What one reading doubts may be torn: an object on its way, a list that changed meanwhile. So it is read again, and a
+ * violation is what STREAK readings in a row have doubted, for LASTING_NS at least: longer than a thread that was put
+ * to sleep in the middle of a change. What counts for the whole process is compared only when two readings in a row
+ * are the same: then it was at rest.
  */
 #define _GNU_SOURCE
 #include "command.h"
@@ -15,26 +16,38 @@
 #include <string.h>
 #include <time.h>
 
-#define READINGS 12
-#define LONGEST_NS 100000000
+#define STREAK 12
+#define LASTING_NS 1000000000
+#define PAUSE_NS 1000000
+#define LONGEST_PAUSE_NS 100000000
 #define COUNT_MOST 1000000000
 
-struct violations {
-	struct doubt *list;
-	size_t count;
+/* A doubt, in how many readings in a row it stood, and since when. */
+struct standing {
+	struct doubt doubt;
+	unsigned streak;
+	int64_t since;
+};
+
+struct doubts {
+	struct standing *list;
+	size_t count, room;
 };
 
 struct totals {
-	uint64_t slabs, objects, torn, rereadings;
+	uint64_t slabs, objects, torn;
 };
 
-static void add(struct violations *violations, const struct doubt *doubt)
+static void add(struct doubts *doubts, const struct doubt *doubt)
 {
-	violations->list = need(realloc(violations->list, (violations->count + 1) * sizeof *violations->list));
-	violations->list[violations->count++] = *doubt;
+	if (doubts->count == doubts->room) {
+		doubts->room = 2 * doubts->room + 64;
+		doubts->list = need(realloc(doubts->list, doubts->room * sizeof *doubts->list));
+	}
+	doubts->list[doubts->count++] = (struct standing){*doubt, 1, 0};
 }
 
-static void __attribute__((format(printf, 4, 5))) complain(struct violations *violations, int kind, uint64_t address,
+static void __attribute__((format(printf, 4, 5))) complain(struct doubts *doubts, int kind, uint64_t address,
                                                           const char *format, ...)
 {
 	struct doubt doubt = {.kind = kind, .address = address};
@@ -43,7 +56,7 @@ static void __attribute__((format(printf, 4, 5))) complain(struct violations *vi
 	va_start(arguments, format);
 	vsnprintf(doubt.text, sizeof doubt.text, format, arguments);
 	va_end(arguments);
-	add(violations, &doubt);
+	add(doubts, &doubt);
 }
 
 /* ---- lists of slabs ------------------------------------------------------------------------------------------ */
@@ -62,7 +75,7 @@ static const struct slab_view *find(struct slab_view **sorted, size_t count, uin
 }
 
 /* Neighbours in a bin's list know each other, and are of one heap and class. A slab all free may be in no list. */
-static void check_lists(const struct allocator *allocator, struct violations *violations)
+static void check_lists(const struct allocator *allocator, struct doubts *doubts)
 {
 	size_t count = allocator->slab_count;
 	struct slab_view **sorted = need(malloc((count + 1) * sizeof *sorted));
@@ -77,7 +90,7 @@ static void check_lists(const struct allocator *allocator, struct violations *vi
 		const struct slab_view *next = find(sorted, count, slab->next);
 		if (!next || (!next->torn && (next->prev != slab->descriptor || next->heap != slab->heap ||
 		                              next->class != slab->class)))
-			complain(violations, DOUBT_LIST, slab->address, "slab 0x%lx: its list is broken after it", slab->address);
+			complain(doubts, DOUBT_LIST, slab->address, "slab 0x%lx: its list is broken after it", slab->address);
 	}
 	free(sorted);
 }
@@ -113,7 +126,7 @@ static uint64_t digest_of(const struct allocator *allocator)
 	return digest;
 }
 
-static void check_whole(const struct allocator *allocator, struct violations *violations)
+static void check_whole(const struct allocator *allocator, struct doubts *doubts)
 {
 	uint64_t large = 0, spans = 0, ready = 0, waiting = allocator->rcu.retired - allocator->rcu.reclaimed;
 
@@ -125,28 +138,28 @@ static void check_whole(const struct allocator *allocator, struct violations *vi
 		const struct slab_view *slab = &allocator->slabs[i];
 		spans += slab->pages * SOURCE_PAGE;
 		if (slab->announced != slab->count[REMOTE] && !slab->torn)
-			complain(violations, DOUBT_COUNT, slab->address,
+			complain(doubts, DOUBT_COUNT, slab->address,
 			         "slab 0x%lx: %u objects are freed by others, it counts %u", slab->address,
 			         slab->count[REMOTE], slab->announced);
 	}
 	for (size_t c = 0; c < allocator->class_count; c++)
 		ready += allocator->classes[c].count[READY] * allocator->classes[c].size;
 	if (large != allocator->large_bytes_counted)
-		complain(violations, DOUBT_COUNT, 1, "large objects: %lu bytes, %lu are counted", large,
+		complain(doubts, DOUBT_COUNT, 1, "large objects: %lu bytes, %lu are counted", large,
 		         allocator->large_bytes_counted);
 	if (spans > allocator->span_counters.live)
-		complain(violations, DOUBT_COUNT, 2, "spans in use: %lu bytes, %lu are counted", spans,
+		complain(doubts, DOUBT_COUNT, 2, "spans in use: %lu bytes, %lu are counted", spans,
 		         allocator->span_counters.live);
 	if (ready != allocator->stock)
-		complain(violations, DOUBT_COUNT, 3, "ready arrays: %lu bytes, %lu are counted", ready, allocator->stock);
+		complain(doubts, DOUBT_COUNT, 3, "ready arrays: %lu bytes, %lu are counted", ready, allocator->stock);
 	if (waiting != allocator->rcu.waiting)
-		complain(violations, DOUBT_COUNT, 4, "waiting for grace periods: %lu objects, %lu are counted",
+		complain(doubts, DOUBT_COUNT, 4, "waiting for grace periods: %lu objects, %lu are counted",
 		         allocator->rcu.waiting, waiting);
 }
 
 /* ---- reading until it is sure ------------------------------------------------------------------------------------- */
 
-static void judge(const struct snapshot *snapshot, uint64_t *digest, struct violations *violations, struct totals *totals)
+static void judge(const struct snapshot *snapshot, uint64_t *digest, struct doubts *doubts, struct totals *totals)
 {
 	uint64_t before = *digest;
 
@@ -155,8 +168,8 @@ static void judge(const struct snapshot *snapshot, uint64_t *digest, struct viol
 	for (size_t a = 0; a < snapshot->allocator_count; a++) {
 		const struct allocator *allocator = &snapshot->allocators[a];
 		for (size_t i = 0; i < allocator->doubt_count; i++)
-			add(violations, &allocator->doubts[i]);
-		check_lists(allocator, violations);
+			add(doubts, &allocator->doubts[i]);
+		check_lists(allocator, doubts);
 		mix(digest, digest_of(allocator));
 		totals->slabs += allocator->slab_count;
 		totals->torn += allocator->torn;
@@ -166,86 +179,123 @@ static void judge(const struct snapshot *snapshot, uint64_t *digest, struct viol
 	}
 	for (size_t a = 0; a < snapshot->allocator_count && *digest == before; a++)
 		if (!snapshot->allocators[a].torn)
-			check_whole(&snapshot->allocators[a], violations);
+			check_whole(&snapshot->allocators[a], doubts);
 }
 
-/* Keeps those that are in both. */
-static void intersect(struct violations *kept, const struct violations *seen)
+static int by_what(const void *a, const void *b)
 {
-	size_t left = 0;
+	const struct doubt *x = &((const struct standing *)a)->doubt, *y = &((const struct standing *)b)->doubt;
 
-	for (size_t i = 0; i < kept->count; i++)
-		for (size_t j = 0; j < seen->count; j++)
-			if (kept->list[i].kind == seen->list[j].kind && kept->list[i].address == seen->list[j].address) {
-				kept->list[left++] = seen->list[j];
-				break;
-			}
-	kept->count = left;
+	if (x->kind != y->kind)
+		return x->kind < y->kind ? -1 : 1;
+	return x->address < y->address ? -1 : x->address > y->address;
 }
 
-/* One verdict. NULL list: none persists. False: it cannot be read. */
-static bool check_once(struct reader *reader, uint64_t *digest, struct violations *kept, struct totals *totals,
-                       struct failure *why)
+static int64_t clock_now(void)
 {
-	for (unsigned reading = 0; reading < READINGS; reading++) {
-		struct violations seen = {NULL, 0};
-		struct snapshot *snapshot = reader_snapshot(reader, 0, why);
-		if (!snapshot)
-			return false;
-		judge(snapshot, digest, &seen, totals);
-		snapshot_free(snapshot);
-		if (reading) {
-			intersect(kept, &seen);
-			free(seen.list);
-			totals->rereadings++;
-		} else {
-			*kept = seen;
-		}
-		if (!kept->count && (reading || seen.count == 0))
-			return true;
-		long pause = 1000000L << (reading < 7 ? reading : 7);
-		nanosleep(&(struct timespec){0, pause < LONGEST_NS ? pause : LONGEST_NS}, NULL);
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* What stood before and stands still goes on standing. */
+static void follow(struct doubts *seen, const struct doubts *before)
+{
+	int64_t now = clock_now();
+
+	if (seen->count)
+		qsort(seen->list, seen->count, sizeof *seen->list, by_what);
+	for (size_t i = 0; i < seen->count; i++) {
+		struct standing *standing = &seen->list[i];
+		const struct standing *old = before->count ? bsearch(standing, before->list, before->count, sizeof *standing,
+		                                                     by_what) : NULL;
+		standing->streak = old ? old->streak + 1 : 1;
+		standing->since = old ? old->since : now;
 	}
-	return true;
 }
 
-/* So that the first reading has one to be the same as. */
-static bool look(struct reader *reader, uint64_t *digest, struct totals *totals, struct failure *why)
+/* One reading; false if there is none to be had. */
+static bool read_once(struct reader *reader, struct doubts *standing, uint64_t *digest, struct totals *totals,
+                      struct failure *why)
 {
-	struct violations ignored = {NULL, 0};
-	struct snapshot *snapshot = reader ? reader_snapshot(reader, 0, why) : NULL;
+	struct doubts seen = {NULL, 0, 0};
+	struct snapshot *snapshot = reader_snapshot(reader, 0, why);
 
 	if (!snapshot)
 		return false;
-	judge(snapshot, digest, &ignored, totals);
-	free(ignored.list);
+	judge(snapshot, digest, &seen, totals);
 	snapshot_free(snapshot);
+	follow(&seen, standing);
+	free(standing->list);
+	*standing = seen;
+	return true;
+}
+
+static bool is_violation(const struct standing *standing)
+{
+	return standing->streak >= STREAK && clock_now() - standing->since >= LASTING_NS;
+}
+
+/* Is any doubt of the first `count` readings open, after `extra` more? */
+static bool is_open(const struct doubts *standing, unsigned extra)
+{
+	for (size_t i = 0; i < standing->count; i++)
+		if (standing->list[i].streak > extra && !is_violation(&standing->list[i]))
+			return true;
+	return false;
+}
+
+static void pause_after(unsigned extra)
+{
+	long pause = (long)PAUSE_NS << (extra < 7 ? extra : 7);
+	nanosleep(&(struct timespec){0, pause < LONGEST_PAUSE_NS ? pause : LONGEST_PAUSE_NS}, NULL);
+}
+
+/* All readings, and as many more as it takes to be sure. False: it cannot be read. */
+static bool read_all(struct reader *reader, long count, struct doubts *standing, struct totals *totals, unsigned *extra,
+                     struct failure *why)
+{
+	uint64_t digest = 0;
+
+	if (!read_once(reader, standing, &digest, totals, why)) /* so that the first has one to be the same as */
+		return false;
+	for (long i = 0; i < count; i++) {
+		if (!read_once(reader, standing, &digest, totals, why))
+			return false;
+		for (size_t v = 0; v < standing->count; v++)
+			if (is_violation(&standing->list[v]))
+				return true;
+		pause_after(0);
+	}
+	for (*extra = 0; is_open(standing, *extra); ++*extra) {
+		pause_after(*extra);
+		if (!read_once(reader, standing, &digest, totals, why))
+			return false;
+	}
 	return true;
 }
 
 static int check(struct reader *reader, long count, struct failure *why)
 {
-	struct totals totals = {0, 0, 0, 0};
-	uint64_t digest = 0;
+	struct doubts standing = {NULL, 0, 0};
+	struct totals totals = {0, 0, 0};
 	size_t violations = 0;
-	bool readable = look(reader, &digest, &totals, why);
+	unsigned extra = 0;
 
-	for (long i = 0; i < count; i++) {
-		struct violations kept = {NULL, 0};
-		if (!readable || !check_once(reader, &digest, &kept, &totals, why)) {
-			free(kept.list);
-			reader_close(reader);
-			return failed(why->text);
-		}
-		for (size_t v = 0; v < kept.count; v++)
-			printf("%s: %s\n", reader_name(reader), kept.list[v].text);
-		violations += kept.count;
-		free(kept.list);
+	if (!reader || !read_all(reader, count, &standing, &totals, &extra, why)) {
+		free(standing.list);
+		reader_close(reader);
+		return failed(why->text);
 	}
+	for (size_t i = 0; i < standing.count; i++)
+		if (is_violation(&standing.list[i])) {
+			printf("%s: %s\n", reader_name(reader), standing.list[i].doubt.text);
+			violations++;
+		}
 	if (!violations)
-		printf("%s: %ld readings, %lu again; %lu slabs, %lu objects: no violation%s\n", reader_name(reader), count,
-		       totals.rereadings, totals.slabs, totals.objects,
-		       totals.torn ? " in what stood still" : "");
+		printf("%s: %ld readings, %u more; %lu slabs, %lu objects: no violation%s\n", reader_name(reader), count,
+		       extra, totals.slabs, totals.objects, totals.torn ? " in what stood still" : "");
+	free(standing.list);
 	reader_close(reader);
 	int status = finish_output();
 	return violations ? 1 : status;

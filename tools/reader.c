@@ -10,7 +10,7 @@
 
 #define NAPS 40
 #define NAP_NS 500000
-#define DOUBTS_MOST 10000
+#define DOUBTS_MOST 200000
 
 struct reader {
 	struct source *source;

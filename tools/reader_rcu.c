@@ -6,11 +6,12 @@
 
 #define DEFERRERS_MOST 1000000
 #define DEFERRER_SIZE_MOST ((size_t)1 << 20)
-#define SLOTS_MOST 4096
+#define ARRAY_MOST 4096
+#define LARGE_SLOTS 32 /* of arrays of large objects, at least */
 #define LISTED_MOST ((size_t)1 << 22)
 #define LINKS_MOST ((size_t)1 << 21)
 #define READERS_MOST 100000
-#define TRIES 6
+#define TRIES 3
 
 /* Objects found, to be marked once the whole stood still, or would not. */
 struct found {
@@ -61,39 +62,71 @@ static void mark_all(struct work *work, const struct list *list)
 
 /* ---- one deferrer ----------------------------------------------------------------------------------------------- */
 
-/* Slots first + 1 to count of an array; false if they cannot be had. */
-static bool list_slots(struct work *work, struct list *list, uint64_t array, uint32_t first, uint64_t count,
-                       struct found found)
-{
-	uint64_t slots[SLOTS_MOST];
+/* A place in one of its lists of arrays, or at a pending array. */
+struct cursor {
+	uint64_t at, top;        /* the array's address; of a pending array, its last entry's */
+	uint16_t class;
+	uint8_t place;
+	bool pending;
+	char array[ARRAY_MOST];  /* what stands there */
+};
 
-	if (count > SLOTS_MOST || first > count)
-		return false;
-	if (first == count)
-		return true;
-	if (!source_read(work->source, array + work->segment->array.slots + (first + 1) * 8, slots, (count - first) * 8))
-		return false;
-	for (uint64_t i = 0; i < count - first; i++) {
-		found.object = slots[i];
-		add(list, found);
+/* Bytes of an array of the class, at least so many. */
+static size_t array_size(const struct work *work, unsigned class)
+{
+	size_t slots = work->out->classes[class].size ? work->out->classes[class].capacity : LARGE_SLOTS;
+	size_t size = work->segment->array.slots + (slots + 1) * 8;
+
+	return size < ARRAY_MOST ? size : ARRAY_MOST;
+}
+
+/* Its objects: slots first + 1 to count. False if it cannot be an array of the class. */
+static bool take_array(const struct work *work, struct list *list, const struct cursor *cursor)
+{
+	const struct qslab_segment_array *offsets = &work->segment->array;
+	uint64_t count = half_at(cursor->array, offsets->count), cookie = word_at(cursor->array, offsets->cookie);
+	uint32_t first = half_at(cursor->array, offsets->first);
+
+	if (cursor->pending) {
+		count = (cursor->top - cursor->at - offsets->slots) / 8;
+		cookie = 0;
 	}
+	if (offsets->slots + (count + 1) * 8 > array_size(work, cursor->class) || first > count)
+		return false;
+	for (uint64_t i = first + 1; i <= count; i++)
+		add(list, (struct found){word_at(cursor->array, offsets->slots + (uint32_t)i * 8), cookie, cursor->class,
+		                         cursor->place, false});
+	list->pending += cursor->pending ? count : 0;
 	return true;
 }
 
-/* A list of arrays. False: it ended where no list may. */
-static bool list_arrays(struct work *work, struct list *list, uint64_t at, unsigned class, enum place place)
+/* One array of each list at a time. False: a list ended where none may. */
+static bool walk(struct work *work, struct list *list, struct cursor *cursors, size_t count)
 {
-	const struct qslab_segment_array *offsets = &work->segment->array;
-	char header[256];
+	struct piece *pieces = need(malloc((count + 1) * sizeof *pieces));
+	bool whole = true;
 
-	for (; at && list->count < LISTED_MOST; at = word_at(header, offsets->next)) {
-		if (offsets->slots > sizeof header || !source_read(work->source, at, header, offsets->slots))
-			return false;
-		struct found found = {0, word_at(header, offsets->cookie), (uint16_t)class, (uint8_t)place, false};
-		if (!list_slots(work, list, at, half_at(header, offsets->first), half_at(header, offsets->count), found))
-			return false;
+	while (count && list->count < LISTED_MOST) {
+		size_t left = 0;
+		for (size_t i = 0; i < count; i++)
+			pieces[i] = (struct piece){cursors[i].at, cursors[i].array, array_size(work, cursors[i].class), false};
+		if (!source_read_pieces(work->source, pieces, count))
+			break;
+		for (size_t i = 0; i < count; i++) {
+			if (!pieces[i].got || !take_array(work, list, &cursors[i])) {
+				whole = false;
+				continue;
+			}
+			uint64_t next = cursors[i].pending ? 0 : word_at(cursors[i].array, work->segment->array.next);
+			if (!next)
+				continue;
+			cursors[left] = cursors[i];
+			cursors[left++].at = next;
+		}
+		count = left;
 	}
-	return !at;
+	free(pieces);
+	return whole && !count;
 }
 
 /* Between two readings of it: what must not have changed. */
@@ -119,27 +152,33 @@ static bool same(const struct work *work, const char *a, const char *b)
 	return true;
 }
 
-static bool list_class(struct work *work, struct list *list, const char *deferrer, unsigned class)
+/* The pending array and the lists of a class; returns how many cursors that took. */
+static size_t begin_class(const struct work *work, const char *deferrer, unsigned class, struct cursor *cursors)
 {
 	const struct qslab_segment_deferrers *offsets = &work->segment->deferrers;
 	const char *pending = deferrer + offsets->pending + class * offsets->pending_stride;
 	const char *queue = deferrer + offsets->queues + class * offsets->queue_stride;
-	uint64_t array = word_at(pending, offsets->array), slots = array + work->segment->array.slots;
-	uint64_t top = word_at(pending, offsets->top);
-	bool whole = true;
+	const struct {
+		uint64_t at;
+		enum place place;
+	} lists[] = {
+		{word_at(pending, offsets->array), WAITING},
+		{word_at(queue, offsets->head), WAITING},
+		{word_at(queue, offsets->ready), READY},
+		{word_at(queue, offsets->surplus), READY},
+	};
+	size_t count = 0;
 
-	if (array && top >= slots && (top - slots) / 8 <= SLOTS_MOST) {
-		uint64_t count = (top - slots) / 8;
-		uint32_t first = read_half(work, array + work->segment->array.first);
-		list->pending += count;
-		whole &= list_slots(work, list, array, first, count, (struct found){0, 0, (uint16_t)class, WAITING, false});
-	} else if (array) {
-		whole = false; /* sealed, or begun, at this moment */
+	for (unsigned i = 0; i < sizeof lists / sizeof *lists; i++) {
+		if (!lists[i].at)
+			continue;
+		cursors[count].at = lists[i].at;
+		cursors[count].top = word_at(pending, offsets->top);
+		cursors[count].class = (uint16_t)class;
+		cursors[count].place = (uint8_t)lists[i].place;
+		cursors[count++].pending = i == 0;
 	}
-	whole &= list_arrays(work, list, word_at(queue, offsets->head), class, WAITING);
-	whole &= list_arrays(work, list, word_at(queue, offsets->ready), class, READY);
-	whole &= list_arrays(work, list, word_at(queue, offsets->surplus), class, READY);
-	return whole;
+	return count;
 }
 
 static uint64_t waiting_of(const struct list *list)
@@ -151,7 +190,7 @@ static uint64_t waiting_of(const struct list *list)
 }
 
 /* `bytes` and `after` have room for a deferrer. */
-static bool read_deferrer(struct work *work, uint64_t at, char *bytes, char *after)
+static bool read_deferrer(struct work *work, uint64_t at, char *bytes, char *after, struct cursor *cursors)
 {
 	const struct qslab_segment_deferrers *offsets = &work->segment->deferrers;
 	struct rcu_view *rcu = &work->out->rcu;
@@ -159,16 +198,15 @@ static bool read_deferrer(struct work *work, uint64_t at, char *bytes, char *aft
 	bool stable = false;
 
 	for (unsigned tries = 0; tries < TRIES && !stable; tries++) {
-		bool whole = true;
-		if (tries > TRIES / 2)
-			nap(work);
+		size_t count = 0;
 		list.count = list.pending = 0;
 		free(list.found);
 		list.found = NULL;
 		if (!source_read(work->source, at, bytes, offsets->size))
 			return false;
 		for (unsigned class = 1; class < work->out->class_count; class++)
-			whole &= list_class(work, &list, bytes, class);
+			count += begin_class(work, bytes, class, cursors + count);
+		bool whole = walk(work, &list, cursors, count);
 		if (!source_read(work->source, at, after, offsets->size))
 			break;
 		stable = whole && same(work, bytes, after);
@@ -201,11 +239,13 @@ static bool read_deferrers(struct work *work)
 	    offsets->queues + count * offsets->queue_stride > size)
 		return false;
 	char *bytes = need(malloc(2 * size + 64));
+	struct cursor *cursors = need(malloc(4 * count * sizeof *cursors));
 	bool done = true;
 	for (size_t i = 0; at && i < DEFERRERS_MOST && done; i++) {
-		done = read_deferrer(work, at, bytes, bytes + size);
+		done = read_deferrer(work, at, bytes, bytes + size, cursors);
 		at = done ? word_at(bytes, offsets->next) : 0;
 	}
+	free(cursors);
 	free(bytes);
 	return done;
 }
@@ -252,8 +292,6 @@ static bool read_chain(struct work *work)
 	if (!work->segment->chain.incoming)
 		return true;
 	for (unsigned tries = 0; tries < TRIES && !stable; tries++) {
-		if (tries > TRIES / 2)
-			nap(work);
 		list.count = 0;
 		free(list.found);
 		list.found = NULL;

@@ -3,7 +3,10 @@
 #include "reader_parts.h"
 
 #define BATCH 128
-#define TRIES 24 /* without a nap, of one slab */
+#define PIECES 5
+#define ROUNDS 12 /* without a nap */
+
+enum verdict { GOOD, MOVING, GONE };
 
 /* One slab being read: twice its descriptor, its page map entry, its heap's lock before and after. */
 struct look {
@@ -11,10 +14,9 @@ struct look {
 	uint64_t entry, entry_now;
 	uint32_t lock_before, lock_after;
 	size_t size;    /* of its descriptor */
+	enum verdict verdict;
 	char *first, *second;
 };
-
-enum verdict { GOOD, MOVING, GONE };
 
 static size_t words_of(const struct class_view *class)
 {
@@ -70,43 +72,33 @@ static uint64_t lock_of(const struct work *work, const char *descriptor)
 	return word_at(descriptor, work->segment->slab.heap) + work->segment->heaps.lock;
 }
 
-/* The second look, and what frames it. Locks that cannot be read count as taken. */
+/* Both looks, and what frames the second. Locks that cannot be read count as taken. */
 static size_t look_again(const struct work *work, struct look *look, struct piece *pieces)
 {
-	uint64_t lock = lock_of(work, look->first);
+	uint64_t lock = lock_of(work, look->first); /* where the look before found its heap */
+	uint64_t descriptor = QSLAB_ENTRY_DESCRIPTOR(look->entry);
 
 	look->lock_before = look->lock_after = 1;
 	look->entry_now = 0;
-	pieces[0] = (struct piece){lock, &look->lock_before, 4, false};
-	pieces[1] = (struct piece){QSLAB_ENTRY_DESCRIPTOR(look->entry), look->second, look->size, false};
-	pieces[2] = (struct piece){work->map + look->page * 8, &look->entry_now, 8, false};
-	pieces[3] = (struct piece){lock, &look->lock_after, 4, false};
-	return 4;
+	pieces[0] = (struct piece){descriptor, look->first, look->size, false};
+	pieces[1] = (struct piece){lock, &look->lock_before, 4, false};
+	pieces[2] = (struct piece){descriptor, look->second, look->size, false};
+	pieces[3] = (struct piece){work->map + look->page * 8, &look->entry_now, 8, false};
+	pieces[4] = (struct piece){lock, &look->lock_after, 4, false};
+	return PIECES;
 }
 
-/* Until it stands still; false if the slab is gone. */
-static bool insist(struct work *work, struct look *look, bool *torn)
+/* After a look: GOOD, or what to do about it. */
+static enum verdict follow(const struct work *work, struct look *look)
 {
-	struct piece pieces[6];
+	enum verdict verdict = judge(work, look);
 
-	for (unsigned tries = 0;; tries++) {
-		enum verdict verdict = judge(work, look);
-		*torn = verdict != GOOD;
-		if (verdict == GOOD)
-			return true;
-		if (verdict == GONE) {
-			if (tries > TRIES || !is_first(work, look->entry_now) ||
-			    class_of(work, look->entry_now) != class_of(work, look->entry))
-				return false;
-			look->entry = look->entry_now; /* another slab of the class by now */
-		} else if (tries >= TRIES && (tries > 4 * TRIES || !nap(work))) {
-			return true;
-		}
-		pieces[0] = (struct piece){QSLAB_ENTRY_DESCRIPTOR(look->entry), look->first, look->size, false};
-		size_t count = look_again(work, look, pieces + 1); /* the lock is where the look before found it */
-		if (!source_read_pieces(work->source, pieces, count + 1))
-			return false;
+	if (verdict == GONE && is_first(work, look->entry_now) &&
+	    class_of(work, look->entry_now) == class_of(work, look->entry)) {
+		look->entry = look->entry_now; /* another slab of the class by now */
+		return MOVING;
 	}
+	return verdict;
 }
 
 /* ---- from a descriptor to a view ------------------------------------------------------------------------------ */
@@ -218,28 +210,41 @@ static void add_slab(struct work *work, const struct look *look, bool torn)
 
 /* ---- all of them ------------------------------------------------------------------------------------------------- */
 
+/* All at once, then again those that moved, until none does or patience ends. */
 static bool read_batch(struct work *work, struct look *looks, size_t count)
 {
-	static struct piece pieces[4 * BATCH];
-	size_t used = 0;
+	static struct piece pieces[PIECES * BATCH];
+	struct look *moving[BATCH];
+	size_t left = count;
 
 	for (size_t i = 0; i < count; i++) {
 		looks[i].size = descriptor_size(work, words_of(class_of(work, looks[i].entry)));
 		memset(looks[i].first, 0, looks[i].size);
 		pieces[i] = (struct piece){QSLAB_ENTRY_DESCRIPTOR(looks[i].entry), looks[i].first, looks[i].size, false};
+		moving[i] = &looks[i];
 	}
 	if (!source_read_pieces(work->source, pieces, count))
 		return false;
-	for (size_t i = 0; i < count; i++)
-		used += look_again(work, &looks[i], pieces + used);
-	if (!source_read_pieces(work->source, pieces, used))
-		return false;
-	for (size_t i = 0; i < count; i++) {
-		bool torn = false;
-		if (insist(work, &looks[i], &torn))
-			add_slab(work, &looks[i], torn);
+	for (unsigned round = 0; left; round++) {
+		size_t used = 0, still = 0;
+		bool last = round >= ROUNDS && !nap(work);
+		for (size_t i = 0; i < left; i++)
+			used += look_again(work, moving[i], pieces + used);
+		if (!source_read_pieces(work->source, pieces, used))
+			return false;
+		for (size_t i = 0; i < left; i++) {
+			moving[i]->verdict = follow(work, moving[i]);
+			if (moving[i]->verdict == MOVING)
+				moving[still++] = moving[i];
+		}
+		left = still;
+		if (last)
+			break;
 	}
-	return !work->source->error;
+	for (size_t i = 0; i < count; i++)
+		if (looks[i].verdict != GONE)
+			add_slab(work, &looks[i], looks[i].verdict == MOVING);
+	return true;
 }
 
 bool read_small(struct work *work)

@@ -17,6 +17,21 @@
  *   - errno is kept unless an error is documented.
  *   - Misuse (a foreign or interior pointer) prints one line to stderr and aborts.
  *
+ * Finding misuse, by environment, in any program; both cost nothing when off:
+ *   QSLAB_RCU_DEBUG=1   for tests; some microseconds and 200 bytes an object. Every object has a record of who
+ *       allocated, and who retired or freed it. Double retire, free of a retired, retire of a freed object abort with
+ *       the stacks of both. An object that is freed, or whose grace period is over, is filled with 0x6b and
+ *       quarantined (16 MiB or 65,536 objects; larger ones than 2 MiB are not): a reader that holds on finds 0x6b,
+ *       and what it writes is reported when the object leaves the quarantine or the process exits: offset, bytes,
+ *       who allocated, who retired. Retired objects are untouched until their grace period is over.
+ *   QSLAB_RCU_SAMPLE=N  for production. About one in N slow-path allocations of at most 4 KiB (one that finds the
+ *       thread's magazine empty) gets a page of its own. Freed, or its grace period over, the page is made
+ *       inaccessible; the last 256 such pages are kept. Who touches one dies of SIGSEGV after a report of who touched,
+ *       who allocated, who retired and how long ago. The handler is installed when the first page is made
+ *       inaccessible and passes other faults on to the handler it found; a program that installs its own later
+ *       loses the report, not the fault.
+ * Stacks have 16 frames, by backtrace(): function names need -rdynamic, addresses serve addr2line.
+ *
  * Readers are liburcu's, of the flavour urcu-qsbr, or of any other after qslab_rcu_set_flavor(). Sources of the
  * ideas: the kernel's kfree_rcu, kvfree_rcu, kfree_rcu_nolock and SLUB's sheaves; kmem_free_q.
  */

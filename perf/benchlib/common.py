@@ -1,14 +1,14 @@
-"""What the suites share: the allocators, the machine, interleaved runs, tables."""
+"""What the parts share: the allocators, the machine, interleaved runs, the report."""
 import argparse
 import hashlib
 import json
-import math
 import os
 import platform
 import re
 import statistics
 import subprocess
 import sys
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PEERS = {  # name: (library, Debian package)
@@ -19,6 +19,7 @@ PEERS = {  # name: (library, Debian package)
 ALLOCATORS = ["qslab", "glibc", *PEERS]
 QUICK_SCALE = 0.2
 TIMEOUT_S = 120  # for one run of one pattern; a hang is a failure, not a time
+OUT_OF_TIME = "out of time"
 
 
 def output_of(*command):
@@ -56,7 +57,8 @@ def machine_properties():
         huge_pages = "none"
     return {"cores": len(os.sched_getaffinity(0)), "architecture": platform.machine(),
             "cpu_model_name": cpu.get("model name", "unknown"), "cpu_family": cpu.get("cpu family", "unknown"),
-            "cpu_model": cpu.get("model", "unknown"), "kernel": platform.release(),
+            "cpu_model": cpu.get("model", "unknown"),
+            "kernel": re.match(r"[\d.]*", platform.release())[0],  # what follows may name a machine
             "memory_mib": memory_kib // 1024, "page_size": os.sysconf("SC_PAGE_SIZE"),
             "transparent_huge_pages": huge_pages, "glibc": os.confstr("CS_GNU_LIBC_VERSION"),
             "load_before": round(os.getloadavg()[0], 2)}
@@ -91,8 +93,9 @@ def preloading(library):
     return environment
 
 
-def run_json(command, library, may_exit=()):
-    """What the program printed last; the exit status if it is one of may_exit."""
+def run_json(command, library, may_exit=(), error_output=False):
+    """What the program printed last; the exit status if it is one of may_exit. With error_output a pair: that,
+    and what it wrote to stderr."""
     try:
         done = subprocess.run(command, env=preloading(library), capture_output=True, text=True,
                               timeout=TIMEOUT_S)
@@ -101,24 +104,42 @@ def run_json(command, library, may_exit=()):
     if done.returncode in may_exit:
         return done.returncode
     if done.returncode != 0:
-        said = re.sub(r"/\S*/", "", done.stderr.strip())[-200:]  # no paths: it goes into the JSON file
-        raise Failure(f"exit status {done.returncode}: {said}")
+        raise Failure(f"exit status {done.returncode}: {without_paths(done.stderr)}")
     result = json.loads(done.stdout.strip().splitlines()[-1])
     wanted = os.path.basename(library) if library else "libc.so.6"
     if result["malloc_object"] != wanted:
         raise Failure(f"malloc is {result['malloc_object']}, not {wanted}: the preload had no effect")
-    return result
+    return (result, done.stderr) if error_output else result
 
 
-def measure(rows, columns, run_one, runs):
-    """samples[row][column] is a list of results; failures[row][column] says why not. run_one(row, column)
-    returns None where the column has nothing to do with the row."""
+def name_of(part):
+    """A row or a column, which may be a tuple."""
+    return part if isinstance(part, str) else "/".join(map(str, part))
+
+
+def without_paths(text):
+    """It goes into the JSON file."""
+    return re.sub(r"/\S*/", "", text.strip())[-200:]
+
+
+def measure(rows, columns, run_one, runs, deadline=None):
+    """(samples, failures, rounds): samples[row][column] is a list of results; failures[row][column] says why not.
+    run_one(row, column) returns None where the column has nothing to do with the row. Past the deadline no row is
+    begun, so a row has all columns or none; nor is a round that would end later if it took as long as the longest."""
     samples = {row: {column: [] for column in columns} for row in rows}
     failures = {row: {} for row in rows}
     left_out = set()
+    longest, rounds = 0, 0
     for run in range(runs):
+        started = time.monotonic()
+        if deadline and run and started + longest > deadline:
+            break
         for number, row in enumerate(rows):
-            progress(f"run {run + 1}/{runs}: {row}")
+            if deadline and time.monotonic() > deadline:
+                if not run:
+                    failures[row] = dict.fromkeys(columns, OUT_OF_TIME)
+                continue
+            progress(f"run {run + 1}/{runs}: {name_of(row)}")
             first = (run + number) % len(columns)
             for column in columns[first:] + columns[:first]:
                 if column in failures[row] or (row, column) in left_out:
@@ -129,14 +150,16 @@ def measure(rows, columns, run_one, runs):
                         left_out.add((row, column))
                         continue
                     done = [s for others in samples[row].values() for s in others if not s.get("capped")]
-                    if done and not result.get("capped") and done[0]["checksum"] != result["checksum"]:
+                    if done and not result.get("capped") and done[0].get("checksum") != result.get("checksum"):
                         raise Failure("its checksum differs from the others'")
                     samples[row][column].append(result)
                 except Failure as failure:
                     failures[row][column] = str(failure)
                     samples[row][column] = []
+        longest = max(longest, time.monotonic() - started)
+        rounds += 1
     progress("")
-    return samples, failures
+    return samples, failures, rounds
 
 
 def progress(text):
@@ -144,32 +167,80 @@ def progress(text):
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
-# ---- tables ----
+# ---- the report ----
 
-def medians(samples, field):
-    return {pattern: {name: statistics.median(s[field] for s in results)
-                      for name, results in row.items() if results}
-            for pattern, row in samples.items()}
-
-
-def geomeans(table, patterns, names):
-    """Over the patterns that every allocator finished, so that they stay comparable."""
-    whole = [p for p in patterns if all(name in table[p] for name in names)]
-    if not whole:
-        return {}
-    return {name: math.exp(statistics.fmean(math.log(table[p][name]) for p in whole)) for name in names}
+def medians(samples, metric):
+    """{row: {column: median}}; metric: a field's name, or a function of a result. None is no value."""
+    read = metric if callable(metric) else lambda result: result[metric]
+    found = {}
+    for row, columns in samples.items():
+        known = {column: [v for v in map(read, results) if v is not None] for column, results in columns.items()}
+        found[row] = {column: statistics.median(values) for column, values in known.items() if values}
+    return found
 
 
-def digits_for(row):
-    return 0 if min(row.values(), default=0) >= 1000 else 2
+class Measurement:
+    """One part's run: what is measured, on which machine; ends as a report."""
+
+    def __init__(self, suite, options, files):
+        """files: {name: path} of all that must stay the same meanwhile."""
+        self.suite, self.options = suite, options
+        self.machine = machine_properties()
+        self.files = {name: path for name, path in files.items() if path}
+        self.sha256 = {name: fingerprint(path) for name, path in self.files.items()}
+        self.samples, self.failed, self.late, self.rounds = {}, [], [], 0
+
+    def fail(self, column, row, why):
+        self.failed.append({"column": name_of(column), "row": name_of(row), "why": why})
+
+    def measure(self, rows, columns, run_one, runs=None, share=1):
+        """samples[row][column], kept for the report too; share: of the time that is left."""
+        deadline = self.options.deadline
+        if deadline:
+            deadline = time.monotonic() + max(0, deadline - time.monotonic()) * share
+        samples, failures, rounds = measure(rows, columns, run_one, runs or self.options.runs, deadline)
+        self.rounds = max(self.rounds, rounds)
+        for row, found in failures.items():
+            for column, why in found.items():
+                if why != OUT_OF_TIME:
+                    self.fail(column, row, why)
+            if OUT_OF_TIME in found.values():
+                self.late.append(name_of(row))
+        for row, found in samples.items():
+            kept = self.samples.setdefault(name_of(row), {})
+            kept.update({name_of(column): results for column, results in found.items() if results})
+        return samples
+
+    def report(self, tables, plots=(), notes=(), **more):
+        for name, path in self.files.items():
+            if fingerprint(path) != self.sha256[name]:
+                self.fail(name, "all", "its file changed during the run: the samples are of two builds")
+        notes = list(notes)
+        if self.late:
+            notes.append(f"out of time, so not measured: {', '.join(self.late)}")
+        return {"suite": self.suite, "runs": self.rounds, "scale": self.options.scale, "machine": self.machine,
+                "sha256": self.sha256,
+                "peer_versions": {name: peer_version(name) for name in self.files if name in PEERS},
+                "tables": [t for t in tables if any(row["values"] for row in t["rows"])], "plots": list(plots),
+                "notes": notes, **more, "failed": self.failed, "samples": self.samples}
 
 
-def heading(machine, runs, scale):
-    return (f"{machine['cpu_model_name']}, {machine['cores']} cores, {machine['memory_mib']} MiB, "
-            f"Linux {machine['kernel']}, load {machine['load_before']}; median of {runs} run(s) at scale {scale}")
+def heading(report):
+    machine, runs = report["machine"], report["runs"]
+    return (f"{machine['cpu_model_name']} (family {machine['cpu_family']}), {machine['cores']} cores, "
+            f"{machine['memory_mib']} MiB, Linux {machine['kernel']}, load {machine['load_before']}; "
+            f"median of {runs} run{'s' * (runs != 1)} at scale {report['scale']:.3g}")
 
 
 # ---- options ----
+
+def bench_program(options, name):
+    path = os.path.join(options.build, "perf", name)
+    if not os.path.exists(path):
+        needs = "needs liburcu-dev and libck-dev; then " if name == "rcu_bench" else ""
+        raise SystemExit(f"{name} is not built: {needs}cmake -B build && cmake --build build")
+    return path
+
 
 def find_libraries(options):
     """{allocator: path}; says which are skipped."""
@@ -178,6 +249,8 @@ def find_libraries(options):
         hint = "build it first" if name == "qslab" else "perf/bench --install gets it"
         print(f"{name}: not here, skipped ({hint})")
         del libraries[name]
+    if not libraries:
+        raise SystemExit("nothing to measure")
     return libraries
 
 
@@ -187,9 +260,13 @@ def write_json(path, report):
         file.write("\n")
 
 
+PROGRAMS = ["gnuplot-nox", "redis-server", "redis-tools", "memcached", "sqlite3", "python3", "g++", "perl", "groff",
+            "ghostscript", "minisat", "z3"]
+
+
 def install():
-    packages = [package for _, package in PEERS.values()] + ["liburcu-dev", "libck-dev"]
-    return subprocess.run(["apt-get", "install", "-y", "--no-install-recommends", *packages]).returncode
+    packages = [package for _, package in PEERS.values()] + ["liburcu-dev", "libck-dev", *PROGRAMS]
+    return subprocess.run([os.path.join(ROOT, "tools", "packages"), *packages]).returncode
 
 
 def comma_list(known=None):

@@ -3,13 +3,13 @@ import math
 import os
 import statistics
 import subprocess
-import sys
 import time
 
-from benchlib.common import (PEERS, QUICK_SCALE, digits_for, find_libraries, fingerprint, geomeans, heading,
-                             machine_properties, measure, medians, output_of, peer_version, preloading,
-                             progress, run_json, write_json)
+from benchlib.common import (Measurement, bench_program, find_libraries, medians, output_of, preloading, progress,
+                             run_json)
+from benchlib.tables import mean, ratios, table
 
+SECONDS_A_ROUND = 60  # at scale 1, with all allocators, on 2 cores
 STARTS = 200
 LIMITS = {"each": 1.03, "geomean": 1.03, "worst": 1.3, "startup_ms": 1.0}
 
@@ -41,8 +41,8 @@ def measure_startup(libraries, starts):
 
 def ratio(row):
     """qslab to the fastest (leanest) peer."""
-    peers = [value for name, value in row.items() if name != "qslab"]
-    return row["qslab"] / min(peers) if "qslab" in row and peers else None
+    return ratios({"peers": [name for name in row if name != "qslab"], "more": False, "ours": ["qslab"]},
+                  {"values": row}).get("qslab") if "qslab" in row else None
 
 
 def verdict(names, speed, single, speed_means, rss_means, startup):
@@ -85,79 +85,54 @@ def verdict(names, speed, single, speed_means, rss_means, startup):
     return lines
 
 
-# ---- printing ----
+# ---- the suite ----
 
-def print_table(title, names, rows):
-    """rows: (label, {allocator: value}, digits after the point)."""
-    print(f"\n{title}\n")
-    width = max(len(label) for label, _, _ in rows)
-    print(" " * width + "".join(f"{name:>12}" for name in names) + f"{'qslab/best':>12}")
-    for label, row, digits in rows:
-        cells = [f"{row[name]:12,.{digits}f}" if row.get(name) is not None else f"{'-':>12}" for name in names]
-        value = ratio({k: v for k, v in row.items() if v is not None})
-        print(f"{label:<{width}}" + "".join(cells) + (f"{value:12.2f}" if value is not None else f"{'-':>12}"))
+def patterns_of(program, *wanted):
+    """{pattern: class} of the classes wanted."""
+    lines = [line.split("\t")[:2] for line in output_of(program, "--list").splitlines()]
+    return {name: kind for name, kind in lines if kind in wanted}
 
 
 def bench_malloc(options):
-    program = os.path.join(options.build, "perf", "malloc_bench")
-    if not os.path.exists(program):
-        print("malloc_bench is not built: cmake -B build && cmake --build build", file=sys.stderr)
-        return 1
-    classes = dict(line.split("\t")[:2] for line in output_of(program, "--list").splitlines())
+    program = bench_program(options, "malloc_bench")
+    classes = patterns_of(program, "single", "multi")
     patterns = options.patterns or list(classes)
     for pattern in patterns:
         if pattern not in classes:
             options.parser.error(f"unknown pattern {pattern}; malloc_bench --list names them")
     libraries = find_libraries(options)
-    if not libraries:
-        print("nothing to measure", file=sys.stderr)
-        return 1
-
-    machine = machine_properties()
-    files = {name: path for name, path in {**libraries, "malloc_bench": program}.items() if path}
-    sha256 = {name: fingerprint(path) for name, path in files.items()}
-    scale = QUICK_SCALE if options.quick else 1
     names = list(libraries)
-    samples, failures = measure(
-        patterns, names,
-        lambda pattern, name: run_json([program, pattern, "--scale", str(scale)], libraries[name]), options.runs)
-    startup = measure_startup(libraries, STARTS // 4 if options.quick else STARTS)
+    part = Measurement("malloc", options, {**libraries, "malloc_bench": program})
+    samples = part.measure(patterns, names, lambda pattern, name: run_json(
+        [program, pattern, "--scale", str(options.scale)], libraries[name]))
+    patterns = [p for p in patterns if p not in part.late]
+    startup = measure_startup(libraries, max(5, int(STARTS * min(1, options.scale))))
+    for name in names:
+        if startup[name] is None:
+            part.fail(name, "start-up", "/bin/true failed, or ran without the preload")
+
+    def means(values, chosen):
+        """Over the patterns that every allocator finished, so that they stay comparable."""
+        whole = [p for p in chosen if all(name in values[p] for name in names)]
+        return {name: mean(values[p][name] for p in whole) for name in names} if whole else {}
+
+    def rows(values, which):
+        return [(p, values[p]) for p in patterns] + [
+            {"label": f"geometric mean, {label}", "values": row, "ratios": ratio_of(row)}
+            for label, row in which.items() if row]
 
     single = [p for p in patterns if classes[p] == "single"]
     speed, rss = medians(samples, "ns_per_op"), medians(samples, "peak_rss_kib")
-    means = {"single-thread": geomeans(speed, single, names), "all": geomeans(speed, patterns, names)}
-    rss_means = geomeans(rss, patterns, names)
-    facts = verdict(names, speed, single, means["all"], rss_means, startup)
+    speed_means = {"single-thread": means(speed, single), "all": means(speed, patterns)}
+    rss_means = means(rss, patterns)
+    facts = verdict(names, {p: speed[p] for p in patterns}, single, speed_means["all"], rss_means, startup)
+    return part.report([
+        table("ns per operation", names, rows(speed, speed_means), glance="time of malloc and free"),
+        table("peak RSS, KiB", names, rows(rss, {"all": rss_means}), glance="peak RSS"),
+        table("start-up of /bin/true, ms", names, [("exec to exit", startup)])],
+        facts=[{"what": what, "met": met, "fact": text} for what, met, text in facts])
 
-    print(heading(machine, options.runs, scale))
-    print_table("ns per operation", names, [(p, speed[p], digits_for(speed[p])) for p in patterns]
-                + [(f"geometric mean, {which}", mean, digits_for(mean)) for which, mean in means.items() if mean])
-    print_table("peak RSS, KiB", names, [(p, rss[p], 0) for p in patterns]
-                + ([("geometric mean", rss_means, 0)] if rss_means else []))
-    print_table("start-up of /bin/true, ms", names, [("exec to exit", startup, 2)])
-    print("\nto reach\n")
-    for what, met, text in facts:
-        print(f"{'n/a' if met is None else 'met' if met else 'missed':>6}  {what}: {text}")
-    failed = [(name, p, why) for p, row in failures.items() for name, why in row.items()]
-    failed += [(name, "start-up", "/bin/true failed, or ran without the preload")
-               for name in names if startup[name] is None]
-    failed += [(name, "all", "its file changed during the run: the samples are of two builds")
-               for name, path in files.items() if fingerprint(path) != sha256[name]]
-    for name, pattern, why in failed:
-        print(f"FAILED: {name}, {pattern}: {why}")
 
-    if options.json:
-        report = {
-            "suite": "malloc", "runs": options.runs, "scale": scale, "machine": machine,
-            "sha256": sha256,
-            "peer_versions": {name: peer_version(name) for name in names if name in PEERS},
-            "patterns": {p: {"class": classes[p], "samples": {
-                name: [{key: s[key] for key in ("ns_per_op", "operations", "peak_rss_kib", "bench_kib")}
-                       for s in results] for name, results in samples[p].items()},
-                "median_ns_per_op": speed[p], "median_peak_rss_kib": rss[p]} for p in patterns},
-            "geomean_ns_per_op": means, "geomean_peak_rss_kib": rss_means, "startup_ms": startup,
-            "verdict": [{"what": what, "met": met, "fact": text} for what, met, text in facts],
-            "failed": [{"allocator": name, "pattern": p, "why": why} for name, p, why in failed],
-        }
-        write_json(options.json, report)
-    return 1 if failed else 0
+def ratio_of(row):
+    value = ratio(row)
+    return {} if value is None else {"qslab": value}

@@ -92,3 +92,50 @@ Test(fork, under_load, .disabled = SANITIZED)
 	qslab_memory(&memory);
 	cr_assert_eq(memory.live, 0);
 }
+
+/*
+ * Threads of the child get the stacks, and the thread-local memory, of the parent's that are gone: nothing may be
+ * linked through it. Large objects, so that every thread is inside the span source.
+ */
+static void *churn_large(void *unused)
+{
+	while (!atomic_load(&stop)) {
+		qslab_free(qslab_malloc((size_t)3 << 20));
+		qslab_free(qslab_malloc((size_t)70 << 20));
+		usleep(100);
+	}
+	return NULL;
+}
+
+static void *child_large(void *unused)
+{
+	for (size_t i = 0; i < 20; i++)
+		qslab_free(qslab_malloc(((size_t)100 << 20) + i * 5000));
+	return NULL;
+}
+
+Test(fork, many_threads_of_the_child, .disabled = SANITIZED)
+{
+	pthread_t threads[6], more[12];
+
+	for (int i = 0; i < 6; i++)
+		pthread_create(&threads[i], NULL, churn_large, NULL);
+	usleep(100000);
+	for (int round = 0; round < SCALE(200); round++) {
+		pid_t child = fork();
+		if (child == 0) {
+			alarm(60);
+			for (int i = 0; i < 12; i++)
+				pthread_create(&more[i], NULL, child_large, NULL);
+			for (int i = 0; i < 12; i++)
+				pthread_join(more[i], NULL);
+			_exit(0);
+		}
+		int status;
+		waitpid(child, &status, 0);
+		cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "round %d: status %x", round, status);
+	}
+	atomic_store(&stop, true);
+	for (int i = 0; i < 6; i++)
+		pthread_join(threads[i], NULL);
+}

@@ -1,5 +1,6 @@
 /* Any address inside a live object leads to its start and size; no other address does. */
 #include "alloc/class.h"
+#include "alloc/region.h"
 #include "check.h"
 
 #include <sys/mman.h>
@@ -68,4 +69,24 @@ Test(interior, other_memory_is_not_ours)
 		cr_assert_eq(qslab_object_size(foreign[i]), 0);
 	}
 	free(libc);
+}
+
+/* A span that grows in place is cut into other blocks: every page finds the object, and none does once it is freed. */
+Test(interior, large_objects_that_grow)
+{
+	for (size_t start = 300000; start < 700000; start += 36864) {
+		char *p = qslab_malloc(start), *lowest = p, *highest = p;
+		for (size_t size = start; size < 6000000; size += 4096 * (1 + size / 200000)) {
+			p = qslab_realloc(p, size);
+			cr_assert_not_null(p);
+			lowest = p < lowest ? p : lowest;
+			highest = p + size > highest ? p + size : highest;
+			for (size_t at = 0; at < size; at += 4096)
+				cr_assert_eq(qslab_object_start(p + at), p, "%zu of %zu", at, size);
+		}
+		qslab_free(p);
+		for (char *page = lowest; page < highest; page += 4096)
+			cr_assert_neq(entry_class(entry_of(page)), CLASS_LARGE, "left behind: %p in [%p, %p)", (void *)page,
+			              (void *)lowest, (void *)highest);
+	}
 }

@@ -219,3 +219,54 @@ Test(life, a_reader_that_comes_back)
 	qslab_rcu_barrier();
 	account_balances(&before, EACH);
 }
+
+/*
+ * A thread's array that the reclaimer emptied while the thread slept, and that its end sealed with nothing in it: the
+ * next thread gets it as a magazine, and must be able to allocate with it.
+ */
+enum { HANDED = 3 };
+struct handed {
+	void *objects[HANDED], *other;
+};
+
+static void *retires_and_ends(void *argument)
+{
+	struct handed *handed = argument;
+	for (int i = 0; i < HANDED; i++)
+		cr_assert_eq(qslab_free_rcu_try(handed->objects[i]), 0);
+	cr_assert(drains_by_itself());
+	return NULL;
+}
+
+static void *takes_over(void *argument)
+{
+	struct handed *handed = argument;
+	void *objects[300];
+	cr_assert_eq(qslab_free_rcu_try(handed->other), 0);
+	qslab_rcu_wait(qslab_rcu_start());
+	for (int i = 0; i < 300; i++) {
+		objects[i] = qslab_malloc(2000);
+		cr_assert_not_null(objects[i], "no memory at the %d. object", i);
+		memset(objects[i], 1, 2000);
+	}
+	for (int i = 0; i < 300; i++)
+		qslab_free(objects[i]);
+	return NULL;
+}
+
+Test(life, an_array_left_empty)
+{
+	struct account before = account_open();
+	for (int round = 0; round < 10; round++) {
+		struct handed handed = {.other = qslab_malloc(100)};
+		pthread_t thread;
+		for (int i = 0; i < HANDED; i++)
+			handed.objects[i] = qslab_malloc(2000);
+		pthread_create(&thread, NULL, retires_and_ends, &handed);
+		pthread_join(thread, NULL);
+		pthread_create(&thread, NULL, takes_over, &handed);
+		pthread_join(thread, NULL);
+	}
+	qslab_rcu_barrier();
+	account_balances(&before, 10 * (HANDED + 1));
+}

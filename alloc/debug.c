@@ -1,0 +1,259 @@
+#define _GNU_SOURCE
+#include "debug.h"
+#include "heap.h"
+#include "large.h"
+#include "misuse.h"
+#include "object.h"
+#include "option.h"
+#include "record.h"
+#include "report.h"
+#include "sample.h"
+#include "thread.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+bool tracking, watched;
+
+/* First in, first out: objects [head, tail), modulo the ring's size. */
+static struct {
+	struct lock lock;
+	struct waiting {
+		unsigned char *object;
+		size_t size;
+	} *ring;            /* const after debug_start */
+	size_t head, tail;  /* lock */
+	size_t bytes;       /* lock */
+} quarantine;
+
+/* ---- reports -------------------------------------------------------------------------------------------- */
+
+static void print_record(const struct record *record)
+{
+	event_print("allocated", &record->allocated);
+	event_print(record->retired ? "retired" : "freed", &record->ended);
+}
+
+void debug_explain(const void *address)
+{
+	struct record record;
+	struct object object;
+
+	if (!watched)
+		return;
+	event_print_here("this call");
+	if (sample_explain(address) || !tracking)
+		return;
+	if (object_find(address, &object))
+		address = object.start;
+	if (record_find(address, &record))
+		print_record(&record);
+}
+
+static _Noreturn void report_change(const struct waiting *waiting)
+{
+	const unsigned char *bytes = waiting->object;
+	size_t first = 0, last = waiting->size - 1;
+	struct record record = {0};
+	char hex[16 * 3 + 1] = "";
+
+	while (first < last && bytes[first] == POISON)
+		first++;
+	while (last > first && bytes[last] == POISON)
+		last--;
+	for (size_t i = 0; i < 16 && first + i <= last; i++)
+		snprintf(hex + 3 * i, 4, " %02x", bytes[first + i]);
+	record_find(waiting->object, &record);
+	report_line("qslab: write after %s: %zu-byte object %p changed at bytes %zu..%zu, now%s%s",
+	            record.retired ? "the grace period" : "free", waiting->size, (void *)waiting->object, first, last,
+	            hex, last - first > 15 ? " ..." : "");
+	print_record(&record);
+	abort();
+}
+
+static void check_poison(const struct waiting *waiting)
+{
+	const unsigned char *bytes = waiting->object;
+
+	if (bytes[0] != POISON || memcmp(bytes, bytes + 1, waiting->size - 1))
+		report_change(waiting);
+}
+
+/* ---- the quarantine --------------------------------------------------------------------------------------- */
+
+static void give_back(void *object, size_t size)
+{
+	static const char call[] = "end of quarantine";
+	struct object found;
+
+	record_change(object, size, RECORD_QUARANTINED, RECORD_FREED, NULL, NULL);
+	if (!object_find(object, &found))
+		misuse_pointer(call, object);
+	if (found.class == CLASS_LARGE)
+		large_free(call, object);
+	else
+		heap_late_free(object);
+}
+
+/* The oldest, if there is too much. */
+static bool take_surplus(struct waiting *waiting)
+{
+	lock_take(&quarantine.lock);
+	bool surplus = quarantine.tail - quarantine.head > QUARANTINE_OBJECTS - 1 || quarantine.bytes > QUARANTINE_BYTES;
+	if (surplus) {
+		*waiting = quarantine.ring[quarantine.head % QUARANTINE_OBJECTS];
+		quarantine.head++;
+		quarantine.bytes -= waiting->size;
+	}
+	lock_drop(&quarantine.lock);
+	return surplus;
+}
+
+/* QUARANTINED already, so it is ours alone. A sampled object's page is protected instead. */
+static void quarantine_add(void *object, size_t size)
+{
+	struct waiting waiting = {object, size};
+	int saved = errno;
+
+	if (size > QUARANTINE_LARGEST || sample_of(object)) {
+		give_back(object, size);
+		errno = saved;
+		return;
+	}
+	memset(object, POISON, size);
+	for (;;) {
+		lock_take(&quarantine.lock);
+		if (quarantine.tail - quarantine.head < QUARANTINE_OBJECTS)
+			break;
+		lock_drop(&quarantine.lock); /* others put theirs in faster than they take the surplus out */
+		struct waiting oldest;
+		if (take_surplus(&oldest)) {
+			check_poison(&oldest);
+			give_back(oldest.object, oldest.size);
+		}
+	}
+	quarantine.ring[quarantine.tail % QUARANTINE_OBJECTS] = waiting;
+	quarantine.tail++;
+	quarantine.bytes += size;
+	lock_drop(&quarantine.lock);
+	while (take_surplus(&waiting)) {
+		check_poison(&waiting);
+		give_back(waiting.object, waiting.size);
+	}
+	errno = saved;
+}
+
+__attribute__((destructor)) static void at_exit(void)
+{
+	if (!tracking)
+		return;
+	lock_take(&quarantine.lock);
+	for (size_t i = quarantine.head; i != quarantine.tail; i++)
+		check_poison(&quarantine.ring[i % QUARANTINE_OBJECTS]);
+	lock_drop(&quarantine.lock);
+}
+
+/* ---- calls -------------------------------------------------------------------------------------------------- */
+
+void debug_alloc(void *object)
+{
+	struct event event = event_now();
+	struct object found;
+	int saved = errno;
+
+	if (object_find(object, &found))
+		record_alloc(object, found.size, &event);
+	errno = saved;
+}
+
+/* What free and realloc were given is not LIVE. */
+static _Noreturn void not_live(const char *call, const struct record *record)
+{
+	const char *what = record->state == RECORD_RETIRED ? "free of a retired"
+	                   : record->retired               ? "free, after its grace period, of a"
+	                                                   : "double free of a";
+	misuse_ended(call, (void *)record->object, record->size, what);
+}
+
+/* The object that starts there and is not back in its slab, or a report. */
+static struct object object_at(const char *call, const void *start)
+{
+	struct object object;
+	struct record record;
+
+	if (!object_find(start, &object) || object.start != start) {
+		if (record_find(start, &record) && record.state == RECORD_FREED)
+			not_live(call, &record);
+		misuse_pointer(call, start);
+	}
+	if (object.class != CLASS_LARGE && heap_has_free(&heap_none, object.class, start))
+		misuse_double_free(call, start, object.size);
+	return object;
+}
+
+void debug_free(const char *call, void *object)
+{
+	int saved = errno;
+	struct event event = event_now();
+	struct object found = object_at(call, object);
+	struct record record;
+
+	if (!record_change(object, found.size, RECORD_LIVE, RECORD_QUARANTINED, &event, &record))
+		not_live(call, &record);
+	if (!sample_end(object, false, &event))
+		misuse_ended(call, object, found.size, "free of a retired");
+	quarantine_add(object, found.size);
+	errno = saved;
+}
+
+void debug_check_live(const char *call, const void *object)
+{
+	struct record record;
+
+	if (record_find(object, &record) && record.state != RECORD_LIVE)
+		not_live(call, &record);
+}
+
+void debug_release(const char *call, void *object)
+{
+	struct object found = object_at(call, object);
+	struct record record;
+
+	if (!record_change(object, found.size, RECORD_RETIRED, RECORD_QUARANTINED, NULL, &record) &&
+	    (record.state != RECORD_LIVE ||
+	     !record_change(object, found.size, RECORD_LIVE, RECORD_QUARANTINED, NULL, &record)))
+		not_live(call, &record);
+	quarantine_add(object, found.size);
+}
+
+/* ---- start and fork ------------------------------------------------------------------------------------------ */
+
+void debug_start(void)
+{
+	if ((!options.rcu_debug && !options.rcu_sample) || !stack_start())
+		return;
+	if (options.rcu_sample)
+		watched = sample_start(options.rcu_sample);
+	if (!options.rcu_debug)
+		return;
+	void *ring = mmap(NULL, QUARANTINE_OBJECTS * sizeof *quarantine.ring, PROT_READ | PROT_WRITE,
+	                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (ring == MAP_FAILED)
+		return;
+	quarantine.ring = ring;
+	thread_heap_give_up();
+	watched = tracking = true;
+}
+
+void debug_after_fork(void)
+{
+	if (!watched)
+		return;
+	stack_after_fork();
+	record_after_fork();
+	sample_after_fork();
+	lock_drop(&quarantine.lock);
+}

@@ -1,0 +1,40 @@
+/* Objects back to their slabs: own ones under the heap's lock, others as remote frees (layout.h). */
+#ifndef QSLAB_ALLOC_FLUSH_H
+#define QSLAB_ALLOC_FLUSH_H
+
+#include "layout.h"
+#include "region.h"
+
+/* Objects of one bitmap word. */
+struct group {
+	struct slab *slab;
+	unsigned word;
+	uint64_t bits;
+};
+
+static inline struct slab *slab_of(const void *object)
+{
+	return entry_descriptor(entry_of(object));
+}
+
+static inline struct group group_of(struct slab *slab, const void *object)
+{
+	unsigned index = slab_index_of_start(slab, object);
+	return (struct group){slab, index / 64, (uint64_t)1 << index % 64};
+}
+
+/* At most MAGAZINE_MAX objects of any slabs. The heap's own thread, no lock held. */
+void flush(struct heap *heap, void **objects, unsigned count);
+
+/* R1 to R4 for objects of one bitmap word. Any thread, no lock held. */
+void put_remote(struct slab *slab, unsigned word, uint64_t bits);
+
+/* D1 to D3: heap's lock held; any thread. */
+void drain(struct heap *heap, bool keep, struct slab **dead);
+
+/* The same, and dead slabs go. Any thread, no lock held. */
+void drain_now(struct heap *heap);
+
+void notify_push(struct heap *heap, struct slab *slab);
+
+#endif

@@ -1,0 +1,241 @@
+#define _GNU_SOURCE
+#include "heap.h"
+#include "flush.h"
+#include "meta.h"
+#include "span.h"
+
+#include <string.h>
+#include <sys/sdt.h>
+
+#define FIRST_LIMIT 8
+#define FREE_GROWTH_BYTES 8192 /* frees alone grow a magazine to this; allocations to its capacity */
+#define TICK_EVERY 64          /* slow calls */
+#define LARGE_CAPACITY 32
+
+static void *empty_slots[1];
+
+void (*_Atomic heap_donor)(struct heap *heap, unsigned class);
+atomic_size_t heap_stock;
+
+struct heap heap_none = {
+	.magazines = {[0 ... CLASS_LARGE] = {.top = empty_slots, .limit = empty_slots}},
+};
+
+void heap_magazines_init(struct heap *heap)
+{
+	for (unsigned c = 0; c <= CLASS_LARGE; c++)
+		heap->magazines[c] = (struct magazine){empty_slots, empty_slots, classes[c].divisor, NULL};
+}
+
+/* ---- arrays ------------------------------------------------------------------------------------------------- */
+
+unsigned heap_array_capacity(unsigned class)
+{
+	return class == CLASS_LARGE ? LARGE_CAPACITY : classes[class].capacity;
+}
+
+static size_t array_size(unsigned class)
+{
+	return sizeof(struct array) + (heap_array_capacity(class) + 1u) * sizeof(void *);
+}
+
+struct array *heap_array_new(unsigned class)
+{
+	struct array *array = span_meta_alloc(array_size(class));
+	if (array)
+		array->slots[0] = NULL;
+	return array;
+}
+
+void heap_array_free(struct array *array, unsigned class)
+{
+	meta_free(array, array_size(class));
+}
+
+static struct array *array_of(void **slots)
+{
+	return slots ? (struct array *)((char *)slots - offsetof(struct array, slots)) : NULL;
+}
+
+/* ---- magazines ---------------------------------------------------------------------------------------------- */
+
+static size_t first_limit(unsigned class)
+{
+	return classes[class].capacity < FIRST_LIMIT ? classes[class].capacity : FIRST_LIMIT;
+}
+
+static bool magazine_ready(struct magazine *magazine, unsigned class)
+{
+	if (likely(magazine->slots))
+		return true;
+	struct array *array = heap_array_new(class);
+	if (!array)
+		return false;
+	store_relaxed(&magazine->slots, array->slots);
+	magazine->limit = array->slots + first_limit(class);
+	store_relaxed(&magazine->top, array->slots);
+	return true;
+}
+
+struct array *heap_exchange(struct heap *heap, unsigned class, struct array *full)
+{
+	struct magazine *magazine = &heap->magazines[class];
+	struct array *old = array_of(magazine->slots);
+	unsigned count = full->count - full->first;
+	size_t limit = old ? (size_t)(magazine->limit - magazine->slots) : first_limit(class); /* never 0, if count is */
+
+	assert(!old || load_relaxed(&magazine->top) == magazine->slots);
+	if (full->first)
+		memmove(full->slots + 1, full->slots + 1 + full->first, count * sizeof(void *));
+	store_relaxed(&magazine->slots, full->slots);
+	magazine->limit = full->slots + (limit > count ? limit : count);
+	atomic_store_explicit(&magazine->top, full->slots + count, release);
+	return old;
+}
+
+/* The bottom `count` of a magazine: the ones freed longest ago. */
+static void flush_magazine(struct heap *heap, struct magazine *magazine, unsigned count)
+{
+	void **top = load_relaxed(&magazine->top), *objects[MAGAZINE_MAX];
+	unsigned left = (unsigned)(top - magazine->slots) - count;
+
+	/* out of the magazine first: a child forked in between finds no object in both places */
+	memcpy(objects, magazine->slots + 1, count * sizeof(void *));
+	memmove(magazine->slots + 1, magazine->slots + 1 + count, left * sizeof(void *));
+	atomic_store_explicit(&magazine->top, magazine->slots + left, release);
+	flush(heap, objects, count);
+}
+
+void heap_flush(struct heap *heap, unsigned class, bool modest)
+{
+	struct magazine *magazine = &heap->magazines[class];
+	struct lock *lock = class >= CLASS_OWN ? &own_class(class)->lock : NULL;
+
+	if (!load_relaxed(&magazine->slots))
+		return;
+	if (lock)
+		lock_take(lock);
+	void **slots = load_relaxed(&magazine->slots);
+	if (slots) {
+		unsigned count = (unsigned)(load_relaxed(&magazine->top) - slots);
+		if (count)
+			flush_magazine(heap, magazine, count);
+		if (modest && magazine->limit > slots + FIRST_LIMIT)
+			magazine->limit = slots + FIRST_LIMIT;
+	}
+	if (lock)
+		lock_drop(lock);
+}
+
+void heap_flush_all(struct heap *heap, bool modest)
+{
+	unsigned end = load_relaxed(&class_end);
+
+	for (unsigned c = 1; c < end; c++)
+		heap_flush(heap, c, modest);
+}
+
+unsigned heap_take_magazine(struct heap *heap, unsigned class, void **objects)
+{
+	struct magazine *magazine = &heap->magazines[class];
+	unsigned count = 0;
+
+	lock_take(&own_class(class)->lock);
+	void **slots = load_relaxed(&magazine->slots);
+	if (slots) {
+		count = (unsigned)(load_relaxed(&magazine->top) - slots);
+		memcpy(objects, slots + 1, count * sizeof(void *));
+		store_relaxed(&magazine->top, NULL);
+		magazine->limit = NULL;
+		store_relaxed(&magazine->slots, NULL);
+		heap_array_free(array_of(slots), class);
+	}
+	lock_drop(&own_class(class)->lock);
+	return count;
+}
+
+void heap_return(struct heap *heap, void **objects, unsigned count)
+{
+	if (count)
+		flush(heap, objects, count);
+}
+
+static void magazine_grow(struct magazine *magazine, unsigned most)
+{
+	size_t limit = (size_t)(magazine->limit - magazine->slots) * 2;
+	magazine->limit = magazine->slots + (limit < most ? limit : most);
+}
+
+static void pace(struct heap *heap)
+{
+	if (++heap->slow_calls % TICK_EVERY == 0)
+		span_tick();
+}
+
+void heap_overflow(struct heap *heap, unsigned class, void *object)
+{
+	struct magazine *magazine = &heap->magazines[class];
+	const struct class_info *info = &classes[class];
+
+	if (unlikely(!magazine_ready(magazine, class))) {
+		flush(heap, &object, 1);
+		return;
+	}
+	size_t limit = (size_t)(magazine->limit - magazine->slots);
+	if (load_relaxed(&magazine->top) == magazine->limit) {
+		if (limit < info->capacity && limit * 2 * info->size <= FREE_GROWTH_BYTES) {
+			magazine_grow(magazine, info->capacity);
+		} else {
+			flush_magazine(heap, magazine, (unsigned)(limit + 1) / 2);
+			pace(heap);
+		}
+	}
+	void **top = load_relaxed(&magazine->top);
+	top[1] = object;
+	store_relaxed(&magazine->top, top + 1);
+}
+
+bool heap_has_free(struct heap *heap, unsigned class, const void *object)
+{
+	struct magazine *magazine = &heap->magazines[class];
+
+	for (void **slot = load_relaxed(&magazine->top); slot && *slot; slot--)
+		if (*slot == object)
+			return true;
+	struct group group = group_of(slab_of(object), object);
+	return (load_relaxed(&slab_bits(group.slab)[group.word]) |
+	        load_relaxed(&group.slab->remote[group.word])) & group.bits;
+}
+
+void *heap_refill(struct heap *heap, unsigned class)
+{
+	struct magazine *magazine = &heap->magazines[class];
+	void *object = NULL;
+
+	pace(heap);
+	void (*donor)(struct heap *, unsigned) = load_relaxed(&heap_donor);
+	if (donor) {
+		donor(heap, class);
+		void **top = load_relaxed(&magazine->top);
+		if (top && *top) {
+			store_relaxed(&magazine->top, top - 1);
+			return *top;
+		}
+	}
+	if (unlikely(!magazine_ready(magazine, class))) {
+		heap_supply(heap, class, &object, 1);
+	} else {
+		magazine_grow(magazine, classes[class].capacity);
+		void **slots = magazine->slots;
+		unsigned want = (unsigned)(magazine->limit - slots + 1) / 2;
+		unsigned taken = heap_supply(heap, class, slots + want, want);
+		if (taken < want)
+			memmove(slots + 1, slots + 1 + want - taken, taken * sizeof(void *));
+		if (taken) {
+			object = slots[taken];
+			store_relaxed(&magazine->top, slots + taken - 1);
+		}
+	}
+	DTRACE_PROBE2(qslab, refill, class, object);
+	return object;
+}

@@ -1,0 +1,42 @@
+/*
+ * Sampling (QSLAB_RCU_SAMPLE=N), cheap enough for production. About one in N slow allocations of at most a page gets
+ * a page of its own: a large object with a struct sample. When it is freed, or its grace period is over, the page
+ * is protected and kept in a ring; who touches it then dies by SIGSEGV, after a report of who touched, who
+ * allocated, and who retired or freed it. What falls out of the ring is freed for good.
+ */
+#ifndef QSLAB_ALLOC_SAMPLE_H
+#define QSLAB_ALLOC_SAMPLE_H
+
+#include "stack.h"
+
+#define SAMPLE_KEPT 256
+
+struct large;
+
+struct sample {
+	struct event allocated, ended; /* ended: the retirement, or the free; thread 0 before */
+	bool retired;                  /* what ended was */
+};
+
+/* True if objects are to be sampled. */
+bool sample_start(size_t every);
+
+/* An object of a page of its own, or NULL: it is not this one's turn, or there is no memory. */
+void *sample_alloc(size_t size);
+
+/* The object's, or NULL. */
+struct sample *sample_of(const void *object);
+
+/* Notes the free or the retirement, if the object is sampled; false if it is retired already. */
+bool sample_end(void *object, bool retired, const struct event *event);
+void sample_revive(void *object);
+
+/* large.c: nothing knows it any more. Protects and keeps it; discards the oldest one kept. */
+void sample_keep(struct large *large);
+
+/* Prints what is known of the sampled object at the address; false if none is. */
+bool sample_explain(const void *address);
+
+void sample_after_fork(void);
+
+#endif

@@ -1,0 +1,159 @@
+/*
+ * Stacks are interned: an entry is written once, published by its bucket's head (release), and never changed or
+ * moved; so it is found and printed without the lock.
+ */
+#define _GNU_SOURCE
+#include "stack.h"
+#include "report.h"
+
+#include <errno.h>
+#include <execinfo.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define BUCKETS ((size_t)1 << 16)
+#define WORDS ((size_t)8 << 20) /* 64 MiB of addresses: half a million stacks. Later ones are not known */
+#define INSIDE 2                /* frames of this file */
+
+struct entry {
+	uint32_t next;  /* const: of the same bucket, or 0 */
+	uint32_t depth; /* const */
+	void *frames[]; /* const */
+};
+
+_Static_assert(sizeof(struct entry) == sizeof(uint64_t), "an entry's head is one word");
+
+static struct {
+	struct lock lock;
+	uint64_t *words;                /* const after stack_start; words[0] is no entry */
+	size_t used;                    /* lock */
+	_Atomic uint32_t *buckets;      /* written under the lock */
+} depot;
+
+static _Thread_local bool busy __attribute__((tls_model("initial-exec")));
+static _Thread_local int32_t own_thread __attribute__((tls_model("initial-exec")));
+
+static struct entry *entry_at(uint32_t id)
+{
+	return (struct entry *)&depot.words[id];
+}
+
+bool stack_start(void)
+{
+	void *frames[2];
+	size_t size = WORDS * sizeof *depot.words + BUCKETS * sizeof *depot.buckets;
+
+	if (depot.words)
+		return true;
+	backtrace(frames, 2); /* the first call loads libgcc_s */
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (memory == MAP_FAILED)
+		return false;
+	depot.words = memory;
+	depot.buckets = (void *)(depot.words + WORDS);
+	depot.used = 1;
+	return true;
+}
+
+static uint32_t find(uint32_t id, void **frames, unsigned depth)
+{
+	for (; id; id = entry_at(id)->next)
+		if (entry_at(id)->depth == depth && !memcmp(entry_at(id)->frames, frames, depth * sizeof *frames))
+			break;
+	return id;
+}
+
+/* Lock held. */
+static uint32_t add(_Atomic uint32_t *bucket, void **frames, unsigned depth)
+{
+	if (WORDS - depot.used < depth + 1)
+		return 0;
+	uint32_t id = (uint32_t)depot.used;
+	struct entry *entry = entry_at(id);
+	depot.used += depth + 1;
+	entry->next = load_relaxed(bucket);
+	entry->depth = depth;
+	memcpy(entry->frames, frames, depth * sizeof *frames);
+	atomic_store_explicit(bucket, id, release); /* pairs with intern */
+	return id;
+}
+
+static uint32_t intern(void **frames, unsigned depth)
+{
+	uint64_t hash = depth;
+
+	for (unsigned i = 0; i < depth; i++)
+		hash = (hash ^ (uintptr_t)frames[i]) * 0x9e3779b97f4a7c15;
+	_Atomic uint32_t *bucket = &depot.buckets[hash >> 48];
+	uint32_t id = find(atomic_load_explicit(bucket, acquire), frames, depth); /* pairs with add */
+	if (id)
+		return id;
+	lock_take(&depot.lock);
+	id = find(load_relaxed(bucket), frames, depth);
+	if (!id)
+		id = add(bucket, frames, depth);
+	lock_drop(&depot.lock);
+	return id;
+}
+
+SLOW static uint32_t stack_here(void)
+{
+	void *frames[STACK_DEPTH + INSIDE];
+
+	if (!depot.words || busy)
+		return 0;
+	busy = true;
+	atomic_signal_fence(memory_order_seq_cst);
+	int depth = backtrace(frames, STACK_DEPTH + INSIDE);
+	uint32_t id = depth > INSIDE ? intern(frames + INSIDE, (unsigned)depth - INSIDE) : 0;
+	atomic_signal_fence(memory_order_seq_cst);
+	busy = false;
+	return id;
+}
+
+static int64_t clock_now(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+SLOW struct event event_now(void)
+{
+	int saved = errno;
+	if (!own_thread)
+		own_thread = gettid();
+	struct event event = {stack_here(), own_thread, clock_now()};
+	errno = saved;
+	return event;
+}
+
+void event_print(const char *what, const struct event *event)
+{
+	if (!event->thread)
+		return;
+	int64_t age = (clock_now() - event->time) / 1000;
+	report_line("qslab: %s by thread %d, %lld.%06lld s ago%s", what, (int)event->thread,
+	            (long long)age / 1000000, (long long)age % 1000000, event->stack ? ":" : ", stack not known");
+	if (event->stack) {
+		struct entry *entry = entry_at(event->stack);
+		backtrace_symbols_fd(entry->frames, (int)entry->depth, STDERR_FILENO);
+	}
+}
+
+void event_print_here(const char *what)
+{
+	void *frames[2 * STACK_DEPTH];
+
+	report_line("qslab: %s by thread %d:", what, (int)gettid());
+	int depth = backtrace(frames, 2 * STACK_DEPTH);
+	if (depth > 1)
+		backtrace_symbols_fd(frames + 1, depth - 1, STDERR_FILENO);
+}
+
+void stack_after_fork(void)
+{
+	own_thread = 0;
+	lock_drop(&depot.lock);
+}

@@ -1,0 +1,96 @@
+#define _GNU_SOURCE
+#include "grave.h"
+#include "alloc/slab.h"
+#include "rcu/grace.h"
+#include "reclaimer.h"
+
+static struct {
+	struct lock lock;
+	struct slab *_Atomic first; /* written under the lock; linked by next; cookies never fall */
+	struct slab *last;          /* lock */
+} graves;
+
+static _Thread_local atomic_bool locked __attribute__((tls_model("initial-exec")));
+
+static void lock_graves(void)
+{
+	store_relaxed(&locked, true);
+	atomic_signal_fence(memory_order_seq_cst);
+	lock_take(&graves.lock);
+}
+
+static void unlock_graves(void)
+{
+	lock_drop(&graves.lock);
+	atomic_signal_fence(memory_order_seq_cst);
+	store_relaxed(&locked, false);
+}
+
+/* alloc's slab_undertaker. */
+static void bury(struct slab *slab)
+{
+	lock_graves();
+	slab->next = NULL;
+	slab->cookie = grace_cookie();
+	if (load_relaxed(&graves.first))
+		graves.last->next = slab;
+	else
+		store_relaxed(&graves.first, slab);
+	graves.last = slab;
+	unlock_graves();
+	reclaimer_mention();
+}
+
+/* Gives the oldest back, if it may go: true. Under the lock to the end, so that graves_of misses none. */
+static bool give_back(uint64_t *cookie)
+{
+	lock_graves();
+	struct slab *slab = load_relaxed(&graves.first);
+	bool ripe = slab && grace_over(slab->cookie);
+
+	*cookie = slab ? slab->cookie : 0;
+	if (ripe) {
+		store_relaxed(&graves.first, slab->next);
+		slab_release(slab);
+	}
+	unlock_graves();
+	return ripe;
+}
+
+uint64_t graves_advance(void)
+{
+	uint64_t cookie = 0;
+
+	while (load_relaxed(&graves.first) && give_back(&cookie))
+		cookie = 0;
+	return cookie;
+}
+
+uint64_t graves_of(unsigned class)
+{
+	uint64_t cookie = 0;
+
+	lock_graves();
+	for (struct slab *slab = load_relaxed(&graves.first); slab; slab = slab->next)
+		if (slab->class == class)
+			cookie = slab->cookie;
+	unlock_graves();
+	return cookie;
+}
+
+void graves_lock_for_fork(void)
+{
+	if (!load_relaxed(&locked))
+		lock_take(&graves.lock);
+}
+
+void graves_unlock_after_fork(void)
+{
+	if (!load_relaxed(&locked))
+		lock_drop(&graves.lock);
+}
+
+__attribute__((constructor(102))) static void start(void)
+{
+	atomic_store_explicit(&slab_undertaker, bury, release);
+}

@@ -1,0 +1,37 @@
+# qslab.hpp with every compiler that is here, as C++17 and C++20, with warnings as errors: it compiles, and its
+# program runs; without run-time types it compiles. g++'s once more under the address and undefined-behaviour checks.
+. "$(dirname "$0")/../programs/common.bash"
+source=$(readlink -f "$(dirname "$0")/qslab_hpp.cpp")
+include=$(readlink -f "$(dirname "$0")/../../include")
+libraries=$(dirname "$library")
+need g++
+
+try() {
+	local compiler=$1 standard=$2
+	shift 2
+	command -v "$compiler" >/dev/null || { echo "no $compiler"; return; }
+	timeout -k 5 "$limit" "$compiler" "-std=$standard" -O1 -g -Wall -Wextra -Werror -pedantic "$@" "-I$include" "$source" \
+		-o "$work/program" "-L$libraries" "-Wl,-rpath,$libraries" -lqslab -lurcu-qsbr -pthread ||
+		fail "$compiler $standard $*: does not compile"
+	timeout -k 5 "$limit" "$work/program" 2>>"$work/stderr" || fail "$compiler $standard $*: status $?"
+	echo "$compiler $standard $*: well"
+}
+
+for standard in c++17 c++20; do
+	try g++ $standard
+	try clang++ $standard
+done
+export ASAN_OPTIONS=detect_leaks=0
+try g++ c++17 -fsanitize=address,undefined -fno-sanitize-recover=all
+echo '#include <qslab/qslab.hpp>
+struct s : qslab::rcu_obj_base<s> { ~s() {} };
+void f(s *p) { p->retire(); qslab::rcu_barrier(); }' |
+	g++ -std=c++17 -fno-rtti -Wall -Wextra -Werror -pedantic "-I$include" -c -x c++ -o "$work/plain.o" - ||
+	fail "-fno-rtti: does not compile"
+# what must not compile: a deleter of another type, a base that is not given
+for wrong in 'struct s : qslab::rcu_obj_base<s> {}; void f(s *p) { p->retire([](int *) {}); }' \
+	'struct s; void f(s *p) { qslab::rcu_retire(p); }'; do
+	echo "#include <qslab/qslab.hpp>
+$wrong" | g++ -std=c++17 "-I$include" -c -x c++ -o "$work/plain.o" - 2>/dev/null && fail "compiles: $wrong"
+done
+finish

@@ -1,0 +1,215 @@
+# qslab stat, check, core: the numbers equal those of a process whose heap is known; nothing false is found in one under
+# load, and what is false is found; at least 95 % of resident memory is explained; errors are one clear line.
+. "$(dirname "$0")/../programs/common.bash"
+build=$(readlink -f "$1")
+tool=$build/bin/qslab
+python=/usr/bin/python3
+need $python
+unset LD_PRELOAD
+cd "$work" || exit 1
+
+# start WORD...: runs it until `stop`; $process is its number, $work/said what it said first.
+start() {
+	mkfifo input.$BASHPID.$RANDOM && input=$(ls -t input.* | head -1)
+	"$@" <"$input" >said 2>>"$work/stderr" &
+	process=$!
+	children+=("$process")
+	exec 9>"$input"
+	for _ in $(seq 300); do [ -s said ] && return; kill -0 "$process" 2>/dev/null || break; sleep 0.1; done
+	fail "$*: did not start"
+}
+stop() {
+	exec 9>&-
+	wait "$process" || fail "it ended with status $?"
+}
+# judge EXPRESSION: of `tool`, the JSON that the tool printed, `said`, what the process said, and a, the allocator.
+judge() {
+	"$python" - "$1" <<'PYTHON' || fail "$1: $(head -c 3000 out)"
+import json, sys
+tool, said = json.load(open("out")), json.load(open("said"))
+a = tool["allocators"][0]
+places = ["live", "free", "remote", "magazines", "waiting", "ready"]
+total = lambda place: sum(c[place] * c["size"] for c in a["classes"])
+of_size = {c["size"]: c for c in a["classes"]}
+explained = tool["explained"] / tool["rss"]
+sys.exit(not eval(sys.argv[1]))
+PYTHON
+}
+look() { timeout 60 "$tool" "$@" >out 2>err || fail "qslab $*: status $?: $(cat err)"; }
+# The tool's figures against those of a `heap known`; $1: those of grace periods too.
+compare() {
+	judge 'len(tool["allocators"]) == 1 and a["torn"] == 0 and a["doubts"] == 0'
+	judge 'all(c["objects"] == sum(c[p] for p in places) for c in a["classes"])'
+	judge 'all((of_size[s["size"]]["live"], of_size[s["size"]]["waiting"]) == (s["live"], s["waiting"]) for s in said["sizes"] if s["size"] <= 262144)'
+	judge 'sum(c["live"] for c in a["classes"]) == sum(s["live"] for s in said["sizes"] if s["size"] <= 262144)'
+	judge 'a["large"]["live"] == sum(s["live"] for s in said["sizes"] if s["size"] > 262144)'
+	judge 'a["large"]["waiting"] == sum(s["waiting"] for s in said["sizes"] if s["size"] > 262144)'
+	judge 'a["large"]["bytes"] == said["live_large"] == sum(s["size"] * (s["live"] + s["waiting"]) for s in said["sizes"] if s["size"] > 262144)'
+	judge 'a["slabs"] == said["slabs"] and len(a["heaps"]) == said["heaps"]'
+	judge 'total("live") + total("waiting") + said["live_large"] == said["live"]'
+	judge 'total("free") + total("remote") == said["slab_free"] and total("remote") > 0'
+	judge 'total("magazines") + total("ready") == said["magazines"] == sum(h["magazine_bytes"] for h in a["heaps"])'
+	judge 'a["span_cache"]["bytes"] == said["span_cache"] and a["region_bytes"] >= said["region_bytes"]'
+	judge 'a["grace"]["waiting"] == said["waiting"] == sum(s["waiting"] for s in said["sizes"])'
+	judge 'a["grace"]["waiting_bytes"] == said["waiting_bytes"]'
+	judge 'a["grace"]["waiting_chained"] == sum(s["chained"] for s in said["sizes"])'
+	judge '(a["grace"]["retired"], a["grace"]["reclaimed"]) == (said["retired"], said["reclaimed"])'
+	judge 'a["grace"]["started"] == a["grace"]["completed"] + 1'
+}
+
+# ---- exactly known ----------------------------------------------------------------------------------------------
+start "$build/tests/heap" known
+look stat --format json "$process"
+compare
+judge 'tool["pid"] == a["own_pid"] and tool["live"] and tool["command"] == "heap"'
+judge '[r["holds_up"] for r in a["grace"]["readers"]] == [True] and a["grace"]["age_seconds"] > 0.5'
+judge '0.95 <= explained <= 1.02'
+look check --count 20 "$process"
+grep -q ' no violation$' out || fail "check: $(cat out)"
+look stat "$process"
+grep -q 'held up by the reader in thread' out && grep -q 'explained' out || fail "table: $(cat out)"
+look stat --format csv "$process"
+[ "$(awk -F, 'NR == 1 {n = NF} NF != n {print "bad"}' out)" = "" ] && [ "$(wc -l <out)" -gt 6 ] || fail "csv: $(cat out)"
+awk -F, 'NR > 1 && $7 != $8 + $9 + $10 + $11 + $12 + $13 {exit 1}' out || fail "csv: sums: $(cat out)"
+look stat --format prometheus "$process"
+grep -q '^qslab_objects{pid="'"$process"'",allocator="0",class="1",size="16",place="live"} [1-9][0-9]*$' out || fail "prometheus: $(cat out)"
+[ -z "$(grep -vE '^# (HELP|TYPE) qslab_|^qslab_[a-z_]+\{[^ ]*\} [0-9.]+$' out)" ] || fail "prometheus: $(cat out)"
+stop
+
+# ---- a core file ----------------------------------------------------------------------------------------------------
+# The kernel's, if it writes files where we may; else gdb's.
+pattern=$(cat /proc/sys/kernel/core_pattern)
+core=
+if [[ $pattern != '|'* && ! ${pattern//%p/} =~ % ]]; then
+	(ulimit -c unlimited 2>/dev/null && exec "$build/tests/heap" dies) >said 2>>"$work/stderr" </dev/null &
+	process=$!
+	wait "$process"
+	for file in "${pattern//%p/$process}" "$pattern.$process" "$pattern"; do
+		[ -s "$file" ] && core=$(readlink -f "$file") && break
+	done
+fi
+if [ -z "$core" ] && command -v gcore >/dev/null; then
+	start "$build/tests/heap" known
+	timeout 100 gcore -o core "$process" >gcore.out 2>&1 && core=core.$process
+	stop
+fi
+if [ -n "$core" ]; then
+	look core --format json "$core"
+	compare
+	judge 'tool["pid"] == a["own_pid"] and not tool["live"] and a["grace"]["age_seconds"] is None'
+	judge '0.95 <= explained <= 1.02'
+	head -c 1000000 "$core" >cut
+	[[ $core == "$work"/* || $core == core.* ]] || rm -f "$core"
+	timeout 60 "$tool" core cut >out 2>err
+	[ $? -eq 1 ] && [ "$(wc -l <err)" -eq 1 ] || fail "a core file that was cut off: $(cat out err)"
+else
+	echo "note: no core file could be had"
+fi
+
+# ---- at least 95 % explained ------------------------------------------------------------------------------------------
+start "$build/tests/heap" fragmented
+look stat --format json "$process"
+judge '0.95 <= explained <= 1.02 and tool["resident"]["free"] > 0.5 * tool["rss"]'
+look check "$process"
+stop
+loads "$python"
+start env LD_PRELOAD="$library" "$python" -c '
+import sys
+kept = [str(i) * 3 for i in range(300000)]
+table = {i: [i] * (i % 50) for i in range(100000)}
+del kept[::3]
+print("{}", flush=True)
+sys.stdin.read()'
+look stat --format json "$process"
+judge '0.95 <= explained <= 1.02 and tool["command"].startswith("python3")'
+look check "$process"
+stop
+if command -v redis-server redis-cli redis-benchmark >/dev/null; then
+	port=$(free_port)
+	serve redis-server --port "$port" --bind 127.0.0.1 --dir "$work" --save ''
+	for _ in $(seq 100); do [ "$(redis-cli -p "$port" ping 2>/dev/null)" = PONG ] && break; sleep 0.1; done
+	timeout 100 redis-benchmark -p "$port" -q -n 100000 -r 100000 -P 16 -t set,lpush,sadd,hset -d 200 >/dev/null 2>&1 ||
+		fail "redis-benchmark"
+	echo '{}' >said
+	look stat --format json "$server"
+	judge '0.95 <= explained <= 1.02 and tool["rss"] > 20e6 and tool["command"] == "redis-server"'
+	look check "$server"
+	end_server
+else
+	echo "note: no redis-server"
+fi
+
+# ---- under load: a thousand readings without one wrong identity ------------------------------------------------------
+start "$build/tests/heap" load
+timeout 1200 "$tool" check --count 1000 "$process" >out 2>err || fail "under load: $(head out err)"
+grep -q ': 1000 readings' out || fail "under load: $(cat out)"
+timeout 60 "$tool" stat --format json "$process" >out || fail "stat under load"
+judge 'all(c["objects"] == sum(c[p] for p in places) for c in a["classes"]) and explained > 0.9'
+stop
+
+# ---- what is false is found ----------------------------------------------------------------------------------------------
+for what in count bit map magazine list; do
+	start "$build/tests/heap" wrong-$what
+	timeout 60 "$tool" check "$process" >out 2>err
+	[ $? -eq 1 ] && [ -s out ] && [ ! -s err ] || fail "wrong-$what: not found: $(cat out err)"
+	grep -vq "^process $process: " out && fail "wrong-$what: $(cat out)"
+	stop
+done
+
+# ---- errors ---------------------------------------------------------------------------------------------------------------
+# wants STATUS TEXT ARGUMENT...
+wants() {
+	local status=$1 text=$2 got
+	shift 2
+	timeout 60 "$tool" "$@" >out 2>err </dev/null
+	got=$?
+	[ $got -eq "$status" ] && [ "$(wc -l <err)" -eq 1 ] && grep -qF -- "qslab: $text" err && [ ! -s out ] ||
+		fail "qslab $*: status $got instead of $status, or no 'qslab: $text' in: $(cat err)"
+}
+for command in stat check; do
+	wants 2 "$command: no process given" $command
+	wants 2 "$command: unknown option --nonsense" $command --nonsense 1
+	wants 2 "$command: superfluous argument 2" $command 1 2
+	for number in 0 1x 99999999999 ''; do
+		wants 2 "$command: not a process's number: $number" $command "$number"
+	done
+	wants 1 "process 2147483647: no such process" $command 2147483647
+done
+wants 2 "stat: --format is table, json, csv or prometheus, not xml" stat --format xml 1
+wants 2 "stat: --format is table, json, csv or prometheus, not nothing" stat --format
+wants 2 "stat: --watch needs seconds, not 0" stat --watch 0 1
+wants 2 "stat: --watch needs seconds, not -1" stat --watch -1 1
+wants 2 "check: --count needs a positive number, not 0" check --count 0 1
+wants 2 "core: no core file given" core
+wants 2 "core: unknown option --watch" core --watch 1 x
+wants 1 "/nonexistent: No such file or directory" core /nonexistent
+wants 1 "$work: not a core file" core "$work"
+wants 1 "$tool: not a core file" core "$tool"
+: >empty
+wants 1 "empty: not a core file" core empty
+
+sleep 100 & children+=($!)
+wants 1 "process $!: does not run on qslab" stat $!
+: >said
+start "$build/tests/heap" wrong-version
+wants 1 "process $process: runs a qslab that publishes version 99; this tool reads version 1" stat "$process"
+stop
+if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
+	start "$build/tests/heap" fragmented
+	chmod 755 "$work"
+	cp "$tool" tool && chmod 755 tool
+	setpriv --reuid 65534 --regid 65534 --clear-groups "$work/tool" stat "$process" >out 2>err
+	[ $? -eq 1 ] && grep -qx "qslab: process $process: no permission to read its memory (be its user, or root)" err ||
+		fail "without permission: $(cat out err)"
+	stop
+fi
+# ended between two readings
+start "$build/tests/heap" fragmented
+timeout 60 "$tool" stat --format json --watch 0.05 "$process" >out 2>err & watcher=$!
+for _ in $(seq 100); do [ -s out ] && break; sleep 0.05; done
+stop
+wait $watcher
+[ $? -eq 1 ] && [ "$(cat err)" = "qslab: process $process: ended while it was read" ] || fail "ended: $(cat err)"
+timeout 60 "$tool" stat --watch 1 $$ 2>err && fail "watching a shell"
+"$tool" stat $$ >/dev/full 2>/dev/null && fail "stat of a shell"
+finish
