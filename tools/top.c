@@ -198,6 +198,7 @@ static bool press(struct top *top, int key)
 	case 'q': return false;
 	case 'h': case '?': case KEY_F(1): top->help = true; break;
 	case 'p': case ' ': top->paused = !top->paused; break;
+	case 'L' & 0x1f: redrawwin(stdscr); break;
 	case 'R': top->reverse = !top->reverse; break;
 	case '+': top->interval = top->interval * 2 < INTERVAL_MOST ? top->interval * 2 : INTERVAL_MOST; break;
 	case '-': top->interval = top->interval / 2 > INTERVAL_LEAST ? top->interval / 2 : INTERVAL_LEAST; break;
