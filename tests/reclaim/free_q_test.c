@@ -58,28 +58,6 @@ Test(free_q, flush_rcu_waits_for_readers)
 	account_balances(&before, COUNT);
 }
 
-/* In constant time: a list of a million goes as fast as one of a hundred, within what a clock can tell. */
-Test(free_q, flush_rcu_does_not_walk_the_list)
-{
-	struct account before = account_open();
-	struct qslab_free_q queue;
-	int count = SCALE(200000);
-	double least = 1;
-
-	for (int round = 0; round < 3; round++) {
-		qslab_free_q_init(&queue);
-		for (int i = 0; i < count; i++)
-			qslab_free_q_add(&queue, node(16), rcu);
-		double start = seconds();
-		qslab_free_q_flush_rcu(&queue);
-		double took = seconds() - start;
-		least = took < least ? took : least;
-	}
-	cr_assert(least < 0.0005, "%g s for %d objects", least, count);
-	qslab_rcu_barrier();
-	account_balances(&before, 3 * (uint64_t)count);
-}
-
 /* Collected under a lock by one thread, flushed by another. */
 static void *flushes(void *queue)
 {
