@@ -5,6 +5,7 @@
 #include "flush.h"
 #include "meta.h"
 #include "misuse.h"
+#include "segment.h"
 
 #include <errno.h>
 
@@ -245,4 +246,15 @@ void class_count(unsigned class, struct class_counts *counts)
 void cache_after_fork(void)
 {
 	lock_drop(&caches.lock);
+}
+
+void cache_publish(struct qslab_segment_caches *out)
+{
+	*out = (struct qslab_segment_caches){
+		.first = PUBLISH_WORD(caches.all, 8),
+		.next = PUBLISH(struct qslab_cache, next, 8),
+		.name = PUBLISH(struct qslab_cache, name, 32),
+		.klass = PUBLISH(struct qslab_cache, class, 4),
+		.object_size = PUBLISH(struct qslab_cache, object_size, 8),
+	};
 }

@@ -325,6 +325,7 @@ void heap_publish(struct qslab_segment_heaps *out)
 		.slots = PUBLISH(struct magazine, slots, 8),
 		.bins = offsetof(struct heap, bins),
 		.bin_stride = sizeof(struct bin),
+		.own_bins = offsetof(struct heap, own_bins),
 		.partial = PUBLISH(struct bin, partial, 8),
 		.full = PUBLISH(struct bin, full, 8),
 		.kept = PUBLISH(struct bin, kept, 8),

@@ -3,6 +3,7 @@
 #include "large.h"
 #include "meta.h"
 #include "report.h"
+#include "segment.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -204,4 +205,10 @@ void sample_keep(struct large *large)
 void sample_after_fork(void)
 {
 	lock_drop(&ring.lock);
+}
+
+void sample_publish(struct qslab_segment_held *out)
+{
+	out->samples = PUBLISH_WORD(ring.kept[0], 8);
+	out->sample_count = SAMPLE_KEPT;
 }

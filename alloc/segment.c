@@ -67,6 +67,8 @@ static void publish_classes(struct qslab_segment_classes *out)
 		.pages = PUBLISH(struct class_info, pages, 2),
 		.words = PUBLISH(struct class_info, words, 2),
 		.capacity = PUBLISH(struct class_info, capacity, 2),
+		.own = CLASS_OWN,
+		.end = PUBLISH_WORD(class_end, 4),
 	};
 }
 
@@ -118,13 +120,12 @@ void segment_init(void)
 	publish_region(&made->region);
 	publish_classes(&made->classes);
 	publish_slab(&made->slab);
+	cache_publish(&made->caches);
 	heap_publish(&made->heaps);
-	made->caches.first = CLASS_OWN;
-	made->caches.count = CLASS_OWN_COUNT;
-	made->caches.bins = offsetof(struct heap, own_bins);
 	large_publish(&made->large);
 	span_publish(&made->spans);
 	meta_publish(&made->meta);
+	sample_publish(&made->held);
 #ifdef QSLAB_JEMALLOC_PRIVATE
 	source_publish(&made->meta);
 #endif

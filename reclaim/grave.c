@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "grave.h"
+#include "alloc/segment.h"
 #include "alloc/slab.h"
 #include "rcu/grace.h"
 #include "reclaimer.h"
@@ -93,4 +94,9 @@ void graves_unlock_after_fork(void)
 __attribute__((constructor(102))) static void start(void)
 {
 	atomic_store_explicit(&slab_undertaker, bury, release);
+}
+
+void graves_publish(struct qslab_segment_held *out)
+{
+	out->graves = PUBLISH_WORD(graves.first, 8);
 }

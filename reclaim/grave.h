@@ -17,4 +17,8 @@ uint64_t graves_of(unsigned class);
 void graves_lock_for_fork(void);
 void graves_unlock_after_fork(void);
 
+/* Says where they are, for tools (segment.c). */
+struct qslab_segment_held;
+void graves_publish(struct qslab_segment_held *out);
+
 #endif

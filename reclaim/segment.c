@@ -1,6 +1,7 @@
 /* The parts of the published segment (include/qslab/segment.h) that alloc/ does not know. */
 #include "alloc/segment.h"
 #include "chain.h"
+#include "grave.h"
 #include "internal.h"
 #include "pressure.h"
 #include "rcu/grace.h"
@@ -33,6 +34,7 @@ static void publish_deferrers(struct qslab_segment_deferrers *out)
 		.array = PUBLISH(struct pending, array, 8),
 		.queues = offsetof(struct deferrer, queues),
 		.queue_stride = sizeof(struct queue),
+		.own_queues = offsetof(struct deferrer, own_queues),
 		.head = PUBLISH(struct queue, head, 8),
 		.ready = PUBLISH(struct queue, ready, 8),
 		.surplus = PUBLISH(struct queue, surplus, 8),
@@ -63,8 +65,8 @@ __attribute__((constructor(102))) static void start(void)
 		return;
 	publish_array(&segment->array);
 	publish_deferrers(&segment->deferrers);
-	segment->caches.queues = offsetof(struct deferrer, own_queues);
 	chain_publish(&segment->chain);
+	graves_publish(&segment->held);
 	publish_grace(&segment->grace);
 	readers_publish(&segment->readers);
 }

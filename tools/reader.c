@@ -9,6 +9,7 @@
 #include <time.h>
 
 #define NAPS 40
+#define LOOKS 2000
 #define NAP_NS 500000
 #define DOUBTS_MOST 200000
 
@@ -240,6 +241,7 @@ struct snapshot *reader_snapshot(struct reader *reader, unsigned what, struct fa
 			.segment = &found[i].segment,
 			.with_memory = what & SNAPSHOT_MEMORY,
 			.naps = NAPS,
+			.looks = LOOKS,
 		};
 		done = read_allocator(&works[i]);
 	}

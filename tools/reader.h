@@ -18,7 +18,8 @@
  *     allocator                 its classes' figures are the sums of its slabs'
  *
  * and what they cannot hide, a process whose own data contradict each other, stands in `doubts` and in the slabs'
- * nfree and announced; check.c decides by reading again.
+ * nfree and announced; check.c decides by reading again. (An object in a magazine or array whose slab says that it is
+ * free is looked at once more before it is doubted: nearly always it has come back meanwhile.)
  */
 #ifndef QSLAB_TOOLS_READER_H
 #define QSLAB_TOOLS_READER_H
@@ -47,11 +48,14 @@ struct slab_view {
 	uint64_t resident_pages[4];  /* bit p: page p is resident */
 	uint32_t resident_bytes[PLACES]; /* of its objects, by place */
 	uint64_t *live;              /* bit i: object i is live */
+	uint64_t *listed;            /* bit i: object i was found in a magazine or array */
 };
 
 struct class_view {
 	uint32_t size;               /* 0: no such class, or the class of large objects */
 	uint16_t pages, objects, capacity; /* of a slab, of a slab, of a magazine */
+	bool own;                    /* a cache's, alone */
+	char name[32];               /* of a cache of this class, the latest made; "": none */
 	uint64_t slabs, total;       /* total: objects in all slabs */
 	uint64_t count[PLACES];
 	uint64_t resident;           /* bytes of its slabs' pages; SNAPSHOT_MEMORY */
@@ -141,7 +145,7 @@ struct allocator {
 /* What resident memory is. Up to KIND_SEGMENT it is qslab's. */
 enum kind {
 	KIND_LIVE, KIND_LIVE_LARGE, KIND_WAITING, KIND_MAGAZINES, KIND_READY, KIND_REMOTE, KIND_FREE, KIND_SLAB_HEADS,
-	KIND_LARGE_SLACK, KIND_SPAN_CACHE, KIND_SOURCE_FREE, KIND_PAGE_MAP, KIND_DESCRIPTORS, KIND_SOURCE_OWN,
+	KIND_HELD, KIND_LARGE_SLACK, KIND_SPAN_CACHE, KIND_SOURCE_FREE, KIND_PAGE_MAP, KIND_DESCRIPTORS, KIND_SOURCE_OWN,
 	KIND_SEGMENT, KIND_FILES, KIND_STACKS, KIND_BRK, KIND_ANONYMOUS, KINDS
 };
 

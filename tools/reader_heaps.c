@@ -1,4 +1,4 @@
-/* Heaps and their magazines; objects found somewhere else than with the program; sums. */
+/* Heaps and their magazines; sums. */
 #define _GNU_SOURCE
 #include "reader_parts.h"
 
@@ -6,102 +6,6 @@
 #define HEAP_SIZE_MOST ((size_t)1 << 20)
 #define SLOTS_MOST 4096
 #define TRIES 16
-
-static const char *const place_text[PLACES] = {"live", "free", "freed by others", "in a magazine",
-                                               "waiting for a grace period", "ready"};
-
-/* ---- objects in places -------------------------------------------------------------------------------------- */
-
-/* Bytes of the object that are resident. */
-static uint32_t resident_part(const struct slab_view *slab, unsigned index)
-{
-	uint64_t start = slab->first + (uint64_t)index * slab->size - slab->address, end = start + slab->size;
-	uint64_t bytes = 0;
-
-	if (slab->resident == slab->pages)
-		return slab->size;
-	for (uint64_t page = start / PAGE; page * PAGE < end; page++) {
-		uint64_t from = page * PAGE > start ? page * PAGE : start;
-		uint64_t to = (page + 1) * PAGE < end ? (page + 1) * PAGE : end;
-		if (slab->resident_pages[page / 64] >> page % 64 & 1)
-			bytes += to - from;
-	}
-	return (uint32_t)bytes;
-}
-
-void count_free(struct work *work, struct slab_view *slab, const uint64_t *free_bits, const uint64_t *remote)
-{
-	size_t first = (slab->address - work->out->region_base) / PAGE;
-	uint32_t all = 0;
-
-	for (unsigned i = 0; i < slab->pages; i++) {
-		slab->resident += work->resident[first + i];
-		slab->resident_pages[i / 64] |= (uint64_t)work->resident[first + i] << i % 64;
-	}
-	if (!slab->resident || slab->resident == slab->pages) {
-		for (unsigned p = LIVE; slab->resident && p <= REMOTE; p++)
-			slab->resident_bytes[p] = (uint32_t)slab->count[p] * slab->size;
-		return;
-	}
-	for (unsigned i = 0; i < slab->objects; i++) {
-		uint32_t bytes = resident_part(slab, i);
-		uint64_t bit = (uint64_t)1 << i % 64;
-		all += bytes;
-		if (free_bits[i / 64] & bit)
-			slab->resident_bytes[FREE] += bytes;
-		else if (remote[i / 64] & bit)
-			slab->resident_bytes[REMOTE] += bytes;
-	}
-	slab->resident_bytes[LIVE] = all - slab->resident_bytes[FREE] - slab->resident_bytes[REMOTE];
-}
-
-static bool mark_large(struct work *work, struct large_view *large, uint64_t address, bool interior, enum place place,
-                       uint64_t *bytes)
-{
-	if (interior ? address - large->address >= large->size : address != large->address)
-		return false;
-	*bytes = large->size;
-	if (large->place != LIVE)
-		doubt(work, DOUBT_TWICE, large->address, "large object 0x%lx: %s twice", large->address, place_text[place]);
-	large->place = place;
-	return true;
-}
-
-bool mark(struct work *work, uint64_t address, bool interior, unsigned class, enum place place, uint64_t *bytes)
-{
-	struct allocator *out = work->out;
-	uint64_t page = (address - out->region_base) / PAGE;
-	uint32_t owner = address >= out->region_base && page < work->pages ? work->owners[page] : 0;
-
-	if (OWNER_WHAT(owner) == OWNER_LARGE &&
-	    mark_large(work, &out->larges[OWNER_INDEX(owner)], address, interior, place, bytes))
-		return true;
-	struct slab_view *slab = OWNER_WHAT(owner) == OWNER_SLAB ? &out->slabs[OWNER_INDEX(owner)] : NULL;
-	uint64_t offset = slab ? address - slab->first : 0;
-	if (!slab || offset >= (uint64_t)slab->objects * slab->size || (!interior && offset % slab->size)) {
-		doubt(work, DOUBT_NO_OBJECT, address, "address 0x%lx: %s, but no object starts there", address,
-		      place_text[place]);
-		return false;
-	}
-	if (class && class != slab->class) {
-		doubt(work, DOUBT_WRONG_CLASS, address, "object 0x%lx: %s of another class", address, place_text[place]);
-		return false;
-	}
-	unsigned index = (unsigned)(offset / slab->size);
-	uint64_t bit = (uint64_t)1 << index % 64;
-	*bytes = slab->size;
-	if (!(slab->live[index / 64] & bit)) {
-		doubt(work, DOUBT_TWICE, address, "object 0x%lx: %s, and somewhere else too", address, place_text[place]);
-		return false;
-	}
-	slab->live[index / 64] &= ~bit;
-	slab->count[LIVE]--;
-	slab->count[place]++;
-	uint32_t resident = slab->resident ? resident_part(slab, index) : 0;
-	slab->resident_bytes[LIVE] -= resident;
-	slab->resident_bytes[place] += resident;
-	return true;
-}
 
 /* ---- magazines ------------------------------------------------------------------------------------------------ */
 
@@ -170,10 +74,9 @@ static bool read_heap(struct work *work, uint64_t at, const char *bytes)
 		if (!read_magazine(work, at + offset, class, &magazine))
 			return false;
 		for (size_t i = 0; i < magazine.count; i++) {
-			uint64_t size = 0;
-			if (!mark(work, magazine.objects[i], false, class, MAGAZINE, &size))
-				continue;
-			heap->objects++;
+			uint64_t size = mark(work, &(struct found){magazine.objects[i], magazine.slots[1] + 8 + i * 8, 0,
+			                                           (uint16_t)class, MAGAZINE, false});
+			heap->objects += size != 0;
 			heap->bytes += size;
 		}
 	}
@@ -183,10 +86,10 @@ static bool read_heap(struct work *work, uint64_t at, const char *bytes)
 bool read_heaps(struct work *work)
 {
 	const struct qslab_segment_heaps *offsets = &work->segment->heaps;
-	size_t size = offsets->size, count = work->out->class_count;
+	size_t size = offsets->magazines + work->out->class_count * offsets->magazine_stride; /* and no further */
 	uint64_t at = read_word(work, offsets->first);
 
-	if (size > HEAP_SIZE_MOST || offsets->magazines + count * offsets->magazine_stride > size)
+	if (size > offsets->size || size > HEAP_SIZE_MOST || offsets->next > size - 8 || offsets->state > size - 8)
 		return false;
 	char *bytes = need(malloc(size + 64));
 	bool done = true;

@@ -13,6 +13,7 @@ static const struct {
 	[KIND_REMOTE] = {"remote", "freed by other threads"},
 	[KIND_FREE] = {"free", "free in slabs"},
 	[KIND_SLAB_HEADS] = {"slab_heads", "not used in slabs"},
+	[KIND_HELD] = {"held", "dead slabs and samples, held back"},
 	[KIND_LARGE_SLACK] = {"large_slack", "kept for large objects' growth"},
 	[KIND_SPAN_CACHE] = {"span_cache", "span cache"},
 	[KIND_SOURCE_FREE] = {"source_free", "free in the span source"},
@@ -94,6 +95,9 @@ static void add_pages(const struct work *work, uint64_t *resident)
 			break;
 		case OWNER_CHUNK:
 			resident[KIND_DESCRIPTORS] += PAGE;
+			break;
+		case OWNER_HELD:
+			resident[KIND_HELD] += PAGE;
 			break;
 		case OWNER_SOURCE:
 			resident[KIND_SOURCE_OWN] += PAGE;

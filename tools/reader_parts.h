@@ -10,7 +10,7 @@
 #define PAGE SOURCE_PAGE
 
 /* Whose a page of the region is: what, and which of them. */
-enum owner { OWNER_NONE, OWNER_SLAB, OWNER_LARGE, OWNER_SPAN, OWNER_CHUNK, OWNER_SOURCE, OWNER_LOST };
+enum owner { OWNER_NONE, OWNER_SLAB, OWNER_LARGE, OWNER_SPAN, OWNER_CHUNK, OWNER_SOURCE, OWNER_HELD };
 #define OWNER_SHIFT 29
 #define OWNER_MAKE(what, index) ((uint32_t)(what) << OWNER_SHIFT | (uint32_t)(index))
 #define OWNER_WHAT(word) ((enum owner)((word) >> OWNER_SHIFT))
@@ -36,6 +36,7 @@ struct work {
 	struct range *ranges;
 	size_t range_count;
 	unsigned naps;           /* left to take, waiting for locks */
+	unsigned looks;          /* left to take at single objects that were in doubt */
 };
 
 /* ---- reading words of the process ------------------------------------------------------------------- */
@@ -87,8 +88,18 @@ bool read_heaps(struct work *work);
 bool read_rcu(struct work *work);
 void sum_up(struct work *work);        /* classes and heaps from slabs */
 
-/* An object was found in a place: it is not live. False if there is no such object. */
-bool mark(struct work *work, uint64_t address, bool interior, unsigned class, enum place place, uint64_t *bytes);
+/* An object that was found somewhere, listed by address. */
+struct found {
+	uint64_t object;
+	uint64_t slot;           /* address of the word that says so; 0: none can be looked at again */
+	uint64_t cookie;         /* of a sealed array, or the ripening chain; else 0 */
+	uint16_t class;          /* 0: any */
+	uint8_t place;           /* enum place */
+	bool interior;           /* the address may lie anywhere in the object */
+};
+
+/* It is not live, then. Its size; 0 if there is no such object, or if it is somewhere else too. */
+uint64_t mark(struct work *work, const struct found *found);
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
 

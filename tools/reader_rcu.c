@@ -14,13 +14,6 @@
 #define TRIES 3
 
 /* Objects found, to be marked once the whole stood still, or would not. */
-struct found {
-	uint64_t object, cookie; /* cookie 0: not sealed yet */
-	uint16_t class;          /* 0: any */
-	uint8_t place;
-	bool interior;
-};
-
 struct list {
 	struct found *found;
 	size_t count;
@@ -39,9 +32,8 @@ static void mark_all(struct work *work, const struct list *list)
 
 	for (size_t i = 0; i < list->count; i++) {
 		const struct found *found = &list->found[i];
-		unsigned class = found->class == work->segment->classes.large ? 0 : found->class;
-		uint64_t bytes = 0;
-		if (!mark(work, found->object, found->interior, class, found->place, &bytes))
+		uint64_t bytes = mark(work, found);
+		if (!bytes)
 			continue;
 		if (found->place == READY) {
 			rcu->ready++;
@@ -93,9 +85,11 @@ static bool take_array(const struct work *work, struct list *list, const struct 
 	}
 	if (offsets->slots + (count + 1) * 8 > array_size(work, cursor->class) || first > count)
 		return false;
-	for (uint64_t i = first + 1; i <= count; i++)
-		add(list, (struct found){word_at(cursor->array, offsets->slots + (uint32_t)i * 8), cookie, cursor->class,
-		                         cursor->place, false});
+	uint16_t class = cursor->class == work->segment->classes.large ? 0 : cursor->class;
+	for (uint64_t i = first + 1; i <= count; i++) {
+		uint32_t slot = offsets->slots + (uint32_t)i * 8;
+		add(list, (struct found){word_at(cursor->array, slot), cursor->at + slot, cookie, class, cursor->place, false});
+	}
 	list->pending += cursor->pending ? count : 0;
 	return true;
 }
@@ -129,67 +123,56 @@ static bool walk(struct work *work, struct list *list, struct cursor *cursors, s
 	return whole && !count;
 }
 
-/* Where a class's queue stands in what read_whole read. */
-static size_t queue_at(const struct work *work, unsigned class)
+/* A deferrer: its struct, as far as classes were ever used, and the queues of these classes, one after the other. */
+struct deferrer {
+	char *bytes, *queues;
+};
+
+static bool read_struct(struct work *work, uint64_t at, size_t size, struct deferrer *to)
 {
 	const struct qslab_segment_deferrers *offsets = &work->segment->deferrers;
-	unsigned first = work->segment->caches.first;
+	size_t own = work->segment->classes.own, stride = offsets->queue_stride, end = work->out->class_count;
 
-	return class < first ? offsets->queues + class * offsets->queue_stride
-	                     : offsets->size + (class - first) * offsets->queue_stride;
-}
-
-/* A deferrer, and behind it the queues of caches' own classes: zero where there are none. */
-static size_t whole_size(const struct work *work)
-{
-	return queue_at(work, (unsigned)work->out->class_count);
-}
-
-static bool read_whole(struct work *work, uint64_t at, char *bytes)
-{
-	const struct qslab_segment_caches *caches = &work->segment->caches;
-	const struct qslab_segment_deferrers *offsets = &work->segment->deferrers;
-
-	memset(bytes, 0, whole_size(work));
-	if (!source_read(work->source, at, bytes, offsets->size))
+	if (!source_read(work->source, at, to->bytes, size))
 		return false;
-	for (unsigned i = 0; i < caches->count; i++) {
-		uint64_t queue = word_at(bytes, caches->queues + i * 8);
-		if (queue && !source_read(work->source, queue, bytes + queue_at(work, caches->first + i), offsets->queue_stride))
-			return false;
+	memcpy(to->queues, to->bytes + offsets->queues, (end < own ? end : own) * stride);
+	for (size_t class = own; class < end; class++) {
+		uint64_t queue = read_word(work, at + offsets->own_queues + (class - own) * 8);
+		if (!queue || !source_read(work->source, queue, to->queues + class * stride, stride))
+			memset(to->queues + class * stride, 0, stride);
 	}
 	return true;
 }
 
 /* Between two readings of it: what must not have changed. */
-static bool same(const struct work *work, const char *a, const char *b)
+static bool same(const struct work *work, const struct deferrer *a, const struct deferrer *b)
 {
 	const struct qslab_segment_deferrers *offsets = &work->segment->deferrers;
 
-	if (half_at(a, offsets->lock) || half_at(b, offsets->lock) ||
-	    word_at(a, offsets->sealed_objects) != word_at(b, offsets->sealed_objects) ||
-	    word_at(a, offsets->reclaimed) != word_at(b, offsets->reclaimed))
+	if (half_at(a->bytes, offsets->lock) || half_at(b->bytes, offsets->lock) ||
+	    word_at(a->bytes, offsets->sealed_objects) != word_at(b->bytes, offsets->sealed_objects) ||
+	    word_at(a->bytes, offsets->reclaimed) != word_at(b->bytes, offsets->reclaimed))
 		return false;
 	for (size_t class = 1; class < work->out->class_count; class++) {
 		const size_t pending = offsets->pending + class * offsets->pending_stride;
-		const size_t queue = queue_at(work, (unsigned)class);
-		if (word_at(a + pending, offsets->top) != word_at(b + pending, offsets->top) ||
-		    word_at(a + pending, offsets->array) != word_at(b + pending, offsets->array) ||
-		    word_at(a + queue, offsets->head) != word_at(b + queue, offsets->head) ||
-		    word_at(a + queue, offsets->ready) != word_at(b + queue, offsets->ready) ||
-		    word_at(a + queue, offsets->surplus) != word_at(b + queue, offsets->surplus) ||
-		    half_at(a + queue, offsets->arrays) != half_at(b + queue, offsets->arrays))
+		const char *x = a->queues + class * offsets->queue_stride, *y = b->queues + class * offsets->queue_stride;
+		if (word_at(a->bytes + pending, offsets->top) != word_at(b->bytes + pending, offsets->top) ||
+		    word_at(a->bytes + pending, offsets->array) != word_at(b->bytes + pending, offsets->array) ||
+		    word_at(x, offsets->head) != word_at(y, offsets->head) ||
+		    word_at(x, offsets->ready) != word_at(y, offsets->ready) ||
+		    word_at(x, offsets->surplus) != word_at(y, offsets->surplus) ||
+		    half_at(x, offsets->arrays) != half_at(y, offsets->arrays))
 			return false;
 	}
 	return true;
 }
 
 /* The pending array and the lists of a class; returns how many cursors that took. */
-static size_t begin_class(const struct work *work, const char *deferrer, unsigned class, struct cursor *cursors)
+static size_t begin_class(const struct work *work, const struct deferrer *deferrer, unsigned class, struct cursor *cursors)
 {
 	const struct qslab_segment_deferrers *offsets = &work->segment->deferrers;
-	const char *pending = deferrer + offsets->pending + class * offsets->pending_stride;
-	const char *queue = deferrer + queue_at(work, class);
+	const char *pending = deferrer->bytes + offsets->pending + class * offsets->pending_stride;
+	const char *queue = deferrer->queues + class * offsets->queue_stride;
 	const struct {
 		uint64_t at;
 		enum place place;
@@ -221,8 +204,9 @@ static uint64_t waiting_of(const struct list *list)
 	return waiting;
 }
 
-/* `bytes` and `after` have room for read_whole. */
-static bool read_deferrer(struct work *work, uint64_t at, char *bytes, char *after, struct cursor *cursors)
+/* `now` and `after` have room for a deferrer, of which `size` bytes are looked at; `cursors` for four a class. */
+static bool read_deferrer(struct work *work, uint64_t at, size_t size, struct deferrer *now, struct deferrer *after,
+                          struct cursor *cursors)
 {
 	const struct qslab_segment_deferrers *offsets = &work->segment->deferrers;
 	struct rcu_view *rcu = &work->out->rcu;
@@ -234,24 +218,24 @@ static bool read_deferrer(struct work *work, uint64_t at, char *bytes, char *aft
 		list.count = list.pending = 0;
 		free(list.found);
 		list.found = NULL;
-		if (!read_whole(work, at, bytes))
+		if (!read_struct(work, at, size, now))
 			return false;
 		for (unsigned class = 1; class < work->out->class_count; class++)
-			count += begin_class(work, bytes, class, cursors + count);
+			count += begin_class(work, now, class, cursors + count);
 		bool whole = walk(work, &list, cursors, count);
-		if (!read_whole(work, at, after))
+		if (!read_struct(work, at, size, after))
 			break;
-		stable = whole && same(work, bytes, after);
+		stable = whole && same(work, now, after);
 	}
-	uint64_t retired = word_at(bytes, offsets->sealed_objects) + list.pending;
-	uint64_t reclaimed = word_at(bytes, offsets->reclaimed), waiting = waiting_of(&list);
+	uint64_t retired = word_at(now->bytes, offsets->sealed_objects) + list.pending;
+	uint64_t reclaimed = word_at(now->bytes, offsets->reclaimed), waiting = waiting_of(&list);
 	if (stable && waiting != retired - reclaimed)
 		doubt(work, DOUBT_COUNT, at, "deferrer 0x%lx: %lu objects wait, it counts %lu", at, waiting,
 		      retired - reclaimed);
 	rcu->retired += retired;
 	rcu->reclaimed += reclaimed;
-	rcu->exchanged += word_at(bytes, offsets->exchanged);
-	rcu->flushed += word_at(bytes, offsets->flushed);
+	rcu->exchanged += word_at(now->bytes, offsets->exchanged);
+	rcu->flushed += word_at(now->bytes, offsets->flushed);
 	rcu->deferrers++;
 	work->out->torn += !stable;
 	mark_all(work, &list);
@@ -262,26 +246,26 @@ static bool read_deferrer(struct work *work, uint64_t at, char *bytes, char *aft
 static bool read_deferrers(struct work *work)
 {
 	const struct qslab_segment_deferrers *offsets = &work->segment->deferrers;
-	const struct qslab_segment_caches *caches = &work->segment->caches;
-	size_t size = offsets->size, count = work->out->class_count;
+	size_t end = work->out->class_count, own = work->segment->classes.own;
+	size_t size = offsets->pending + end * offsets->pending_stride; /* and no further */
 	uint64_t at = read_word(work, offsets->first);
 
 	if (!at)
 		return true;
-	if (size > DEFERRER_SIZE_MOST || offsets->pending + count * offsets->pending_stride > size ||
-	    caches->first > count || caches->count > count - caches->first ||
-	    offsets->queues + caches->first * (size_t)offsets->queue_stride > size || caches->queues + caches->count * 8ul > size)
+	if (size > offsets->size || size > DEFERRER_SIZE_MOST || offsets->next > size - 8 ||
+	    offsets->queue_stride > DEFERRER_SIZE_MOST / end || offsets->queues + own * offsets->queue_stride > size)
 		return false;
-	size_t whole = whole_size(work);
-	char *bytes = need(malloc(2 * whole + 64));
-	struct cursor *cursors = need(malloc(4 * count * sizeof *cursors));
+	size_t queues = end * offsets->queue_stride;
+	char *room = need(calloc(2, size + queues + 64));
+	struct deferrer now = {room, room + size + 32}, after = {now.queues + queues, now.queues + queues + size + 32};
+	struct cursor *cursors = need(malloc(4 * end * sizeof *cursors));
 	bool done = true;
 	for (size_t i = 0; at && i < DEFERRERS_MOST && done; i++) {
-		done = read_deferrer(work, at, bytes, bytes + whole, cursors);
-		at = done ? word_at(bytes, offsets->next) : 0;
+		done = read_deferrer(work, at, size, &now, &after, cursors);
+		at = done ? word_at(now.bytes, offsets->next) : 0;
 	}
 	free(cursors);
-	free(bytes);
+	free(room);
 	return done;
 }
 
@@ -308,7 +292,7 @@ static bool list_links(struct work *work, struct list *list, uint64_t link, uint
 {
 	while (link && list->count < LINKS_MOST) {
 		uint64_t next;
-		add(list, (struct found){link, cookie, 0, WAITING, true});
+		add(list, (struct found){link, 0, cookie, 0, WAITING, true});
 		if (!source_read(work->source, link, &next, sizeof next))
 			return false;
 		link = next;

@@ -6,6 +6,8 @@
 #define CHUNKS_MOST 4000000
 #define PIECE_MOST ((size_t)1 << 20)
 #define CLASSES_MOST 256
+#define CACHES_MOST 100000
+#define HELD_MOST 1000000
 #define STRIDE_MOST 4096
 
 static void add_range(struct work *work, uint64_t start, uint64_t size, enum kind kind)
@@ -22,6 +24,8 @@ static void own(struct work *work, uint64_t start, uint64_t size, enum owner own
 	size_t page = (start - work->out->region_base) / PAGE;
 	size_t end = page + (size + PAGE - 1) / PAGE;
 
+	if (start < work->out->region_base || size > work->out->region_size)
+		return;
 	for (; page < end && page < work->pages; page++)
 		work->owners[page] = OWNER_MAKE(owner, 0);
 }
@@ -89,11 +93,63 @@ static bool read_classes(struct work *work)
 		out->classes[c].objects = quarter_at(row, classes->objects);
 		out->classes[c].pages = quarter_at(row, classes->pages);
 		out->classes[c].capacity = quarter_at(row, classes->capacity);
+		out->classes[c].own = c >= classes->own;
 		if (c == classes->large || !out->classes[c].objects || !out->classes[c].pages)
 			out->classes[c].size = 0;
 	}
 	free(table);
 	return done;
+}
+
+/* Only classes that were ever used; the others' magazines are memory that the process has not touched. */
+static void read_end(struct work *work)
+{
+	const struct qslab_segment_classes *classes = &work->segment->classes;
+	uint32_t end = read_half(work, classes->end);
+
+	end = end > classes->large ? end : classes->large + 1;
+	if (end < work->out->class_count)
+		work->out->class_count = end;
+}
+
+static void read_names(struct work *work)
+{
+	const struct qslab_segment_caches *caches = &work->segment->caches;
+	struct allocator *out = work->out;
+	uint64_t at = read_word(work, caches->first);
+
+	for (unsigned i = 0; at && i < CACHES_MOST; i++) {
+		uint32_t class = read_half(work, at + caches->klass);
+		char name[32] = "";
+		if (class && class < out->class_count && source_read(work->source, at + caches->name, name, sizeof name)) {
+			name[sizeof name - 1] = '\0';
+			if (!*out->classes[class].name)
+				memcpy(out->classes[class].name, name, sizeof name);
+		}
+		at = read_word(work, at + caches->next);
+	}
+}
+
+/* Spans that the page map does not know. */
+static void read_held(struct work *work)
+{
+	const struct qslab_segment_held *held = &work->segment->held;
+	const struct qslab_segment_slab *slab = &work->segment->slab;
+	const struct qslab_segment_large *large = &work->segment->large;
+	uint64_t at = read_word(work, held->graves);
+
+	for (unsigned i = 0; at && i < HELD_MOST; i++) {
+		uint64_t first = read_word(work, at + slab->first), size = read_half(work, at + slab->size);
+		uint32_t objects = read_half(work, at + slab->objects) & 0xffff, class = read_half(work, at + slab->klass) & 0xff;
+		uint64_t bytes = class < work->out->class_count ? work->out->classes[class].pages * PAGE : 0;
+		own(work, first + size * objects - bytes, bytes, OWNER_HELD);
+		at = read_word(work, at + slab->next);
+	}
+	for (uint32_t i = 0; held->samples && i < held->sample_count && i < HELD_MOST; i++) {
+		at = read_word(work, held->samples + i * 8);
+		if (at)
+			own(work, read_word(work, at + large->start), read_word(work, at + large->pages) * PAGE, OWNER_HELD);
+	}
 }
 
 bool read_region(struct work *work)
@@ -103,6 +159,8 @@ bool read_region(struct work *work)
 
 	if (!read_classes(work))
 		return false;
+	read_end(work);
+	read_names(work);
 	out->region_base = read_word(work, region->address + region->base);
 	work->map = read_word(work, region->address + region->map);
 	out->region_size = read_word(work, region->address + region->size);
@@ -123,6 +181,7 @@ bool read_region(struct work *work)
 		source_resident(work->source, out->region_base, work->pages, work->resident);
 	add_range(work, work->map, work->map_size, KIND_PAGE_MAP);
 	read_chunks(work);
+	read_held(work);
 	for (size_t page = 0; page < work->pages; page++) {
 		uint64_t entry = work->entries[page];
 		if (!QSLAB_ENTRY_CLASS(entry) && entry & QSLAB_ENTRY_SOURCE_OWN)

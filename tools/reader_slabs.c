@@ -117,7 +117,8 @@ static bool fits(const struct work *work, const struct look *look)
 
 static void count_bits(struct work *work, struct slab_view *slab, const uint64_t *free_bits, const uint64_t *remote)
 {
-	slab->live = need(malloc(slab->words * sizeof(uint64_t)));
+	slab->live = need(calloc(2 * slab->words, sizeof(uint64_t)));
+	slab->listed = slab->live + slab->words;
 	for (unsigned w = 0; w < slab->words; w++) {
 		unsigned left = slab->objects - w * 64u;
 		uint64_t all = left >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << left) - 1;
@@ -147,18 +148,36 @@ static void doubt_slab(struct work *work, const struct slab_view *slab)
 		doubt(work, DOUBT_COUNT, at, "slab 0x%lx: an object beyond the last is free", at);
 }
 
-/* The slab's pages belong to it, and all their entries say so. */
-static void take_pages(struct work *work, const struct look *look, const struct slab_view *slab, size_t index)
+static unsigned count_wrong(const struct slab_view *slab, const uint64_t *entries)
 {
 	unsigned wrong = 0;
 
-	for (unsigned i = 0; i < slab->pages; i++) {
-		uint64_t entry = work->entries[look->page + i];
+	for (unsigned i = 0; i < slab->pages; i++)
+		wrong += QSLAB_ENTRY_DESCRIPTOR(entries[i]) != slab->descriptor ||
+		         QSLAB_ENTRY_CLASS(entries[i]) != slab->class || QSLAB_ENTRY_TO_END(entries[i]) != slab->pages - i;
+	return wrong;
+}
+
+/* The page map was read before the slab; as it is now, with the slab's first page still there after? */
+static bool pages_wrong(struct work *work, const struct look *look, const struct slab_view *slab)
+{
+	uint64_t entries[256], last = 0;
+	struct piece pieces[] = {
+		{work->map + look->page * 8, entries, slab->pages * 8u, false},
+		{work->map + look->page * 8, &last, 8, false},
+	};
+	return slab->pages <= 256 && source_read_pieces(work->source, pieces, 2) && last == look->entry &&
+	       count_wrong(slab, entries);
+}
+
+/* The slab's pages belong to it, and all their entries say so. */
+static void take_pages(struct work *work, const struct look *look, const struct slab_view *slab, size_t index)
+{
+	unsigned wrong = count_wrong(slab, work->entries + look->page);
+
+	for (unsigned i = 0; i < slab->pages; i++)
 		work->owners[look->page + i] = OWNER_MAKE(OWNER_SLAB, index);
-		wrong += QSLAB_ENTRY_DESCRIPTOR(entry) != slab->descriptor || QSLAB_ENTRY_CLASS(entry) != slab->class ||
-		         QSLAB_ENTRY_TO_END(entry) != slab->pages - i;
-	}
-	if (wrong)
+	if (wrong && !slab->torn && pages_wrong(work, look, slab))
 		doubt(work, DOUBT_COUNT, slab->address, "slab 0x%lx: %u of its pages are not in the page map", slab->address,
 		      wrong);
 }

@@ -48,7 +48,9 @@ static size_t read_large(struct work *work, size_t page)
 		      out->region_base + page * PAGE);
 		return 0;
 	}
-	if (!entries_fit(work, page, page + pages[1], d))
+	if (!entries_fit(work, page, page + pages[1], d) &&
+	    source_read(work->source, work->map + page * 8, work->entries + page, pages[1] * 8) &&
+	    work->entries[page] == entry && !entries_fit(work, page, page + pages[1], d))
 		doubt(work, DOUBT_COUNT, start[1], "large object 0x%lx: its page map entries are not complete", start[1]);
 	GROW(out->larges, out->large_count);
 	for (size_t i = 0; i < pages[1]; i++)
@@ -165,12 +167,12 @@ static void take_spans(struct work *work)
 		out->span_counters.seen += span->pages * PAGE;
 		for (size_t p = page; p < page + span->pages && p < work->pages; p++) {
 			enum owner owner = OWNER_WHAT(work->owners[p]);
-			clash |= owner == OWNER_SLAB || owner == OWNER_LARGE || owner == OWNER_SPAN;
+			clash |= owner == OWNER_SPAN; /* what was in use when slabs were read may have been freed */
 			if (!owner)
 				work->owners[p] = OWNER_MAKE(OWNER_SPAN, i);
 		}
 		if (clash && out->span_counters.stable)
-			doubt(work, DOUBT_TWICE, span->address, "span 0x%lx: both in the cache and in use", span->address);
+			doubt(work, DOUBT_TWICE, span->address, "span 0x%lx: twice in the cache", span->address);
 	}
 	if (out->span_counters.stable && out->span_counters.seen != out->span_counters.cached)
 		doubt(work, DOUBT_COUNT, 0, "span cache: holds %lu bytes, counts %lu", out->span_counters.seen,

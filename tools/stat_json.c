@@ -42,6 +42,8 @@ static json_t *classes_json(const struct allocator *allocator)
 		json_t *row = need(json_object());
 		number(row, "class", c);
 		number(row, "size", class->size);
+		if (*class->name)
+			text(row, class->own ? "cache" : "shared_by", class->name);
 		number(row, "slab_pages", class->pages);
 		number(row, "slabs", class->slabs);
 		number(row, "objects", class->total);

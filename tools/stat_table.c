@@ -30,10 +30,10 @@ static void print_classes(const struct allocator *allocator)
 		const struct class_view *class = &allocator->classes[c];
 		if (!class->slabs)
 			continue;
-		printf("%8u %8lu %10lu %10lu %10lu %9lu %9lu %9lu %9lu %6.1f %6lu KiB\n", class->size, class->slabs,
+		printf("%8u %8lu %10lu %10lu %10lu %9lu %9lu %9lu %9lu %6.1f %6lu KiB  %s\n", class->size, class->slabs,
 		       class->total, class->count[LIVE], class->count[FREE], class->count[MAGAZINE],
 		       class->count[REMOTE], class->count[WAITING], class->count[READY],
-		       percent(class->count[LIVE], class->total), kib(class->resident));
+		       percent(class->count[LIVE], class->total), kib(class->resident), class->name);
 	}
 	uint64_t bytes = 0, count[PLACES] = {0}, resident = 0;
 	for (size_t i = 0; i < allocator->large_count; i++) {

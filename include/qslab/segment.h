@@ -68,7 +68,7 @@ struct qslab_segment_region {
 };
 
 /*
- * Class c stands at table + c * stride. Size 0: there is no such class (yet). Those from `caches.first` on belong to
+ * Class c stands at table + c * stride. Size 0: there is no such class (yet). Those from `own` on belong to
  * one cache each; a class whose cache is destroyed may be another's later, of another size.
  */
 struct qslab_segment_classes {
@@ -78,6 +78,17 @@ struct qslab_segment_classes {
 	uint32_t size;               /* u32: bytes of an object */
 	uint32_t objects, pages;     /* u16: of a slab */
 	uint32_t words, capacity;    /* u16: 64-bit words of a slab's bitmap; slots of a magazine */
+	uint32_t own;                /* classes from here on belong to one cache each, as long as it lives */
+	uint64_t end;                /* address of a u32: no class from there on was ever used, `large` apart */
+};
+
+/* Named caches. Several may share a class below classes.own. */
+struct qslab_segment_caches {
+	uint64_t first;              /* address of the pointer to the first */
+	uint32_t next;               /* u64 */
+	uint32_t name;               /* 32 bytes, ended by 0 */
+	uint32_t klass;              /* u32; 0: it is being destroyed */
+	uint32_t object_size;        /* u64: as asked for */
 };
 
 /*
@@ -107,7 +118,8 @@ struct qslab_segment_heaps {
 	uint32_t notify;             /* u64: first slab with remote frees to take in */
 	uint32_t magazines, magazine_stride; /* one for each class */
 	uint32_t top, slots;         /* u64, in a magazine: objects are the words at slots + 8 .. top; slots 0: none */
-	uint32_t bins, bin_stride;   /* one for each slab class below caches.first */
+	uint32_t bins, bin_stride;   /* one for each class below classes.own */
+	uint32_t own_bins;           /* u64s: addresses of the others' bins, 0 if there is none; from classes.own on */
 	uint32_t partial, full, kept; /* u64, in a bin: lists of slabs; a slab that is kept all free */
 };
 
@@ -170,7 +182,8 @@ struct qslab_segment_deferrers {
 	uint32_t lock, state;        /* u32; state: 1 a thread runs on it, 2 its thread is gone */
 	uint32_t pending, pending_stride; /* one for each class */
 	uint32_t top, array;         /* u64, in a pending: entries are slots[array's first + 1] .. top; array 0: none */
-	uint32_t queues, queue_stride;    /* one for each class below caches.first */
+	uint32_t queues, queue_stride;    /* one for each class below classes.own */
+	uint32_t own_queues;         /* u64s: addresses of the others' queues, 0 if there is none; from classes.own on */
 	uint32_t head, ready, surplus;    /* u64, in a queue: lists of arrays: sealed, oldest first; free again, two lists */
 	uint32_t arrays;             /* u32: in the three lists */
 	uint32_t sealed;             /* u64: arrays sealed so far */
@@ -184,6 +197,14 @@ struct qslab_segment_chain {
 	uint64_t incoming, ripening; /* u64: the first link; each link is the address of the next */
 	uint64_t cookie, bytes;      /* u64: of ripening */
 	uint64_t retired, reclaimed; /* u64: objects taken from incoming ever; freed ever */
+};
+
+/* Spans that nothing in the page map knows, until they are given back. */
+struct qslab_segment_held {
+	uint64_t graves;             /* address of the pointer to the first dead slab that waits for a grace period; by next */
+	uint64_t samples;            /* address of `sample_count` u64s: descriptors of large objects that are protected, or 0 */
+	uint32_t sample_count;
+	uint32_t reserved;
 };
 
 struct qslab_segment_grace {
@@ -207,13 +228,6 @@ struct qslab_segment_readers {
 	uint32_t reserved;
 };
 
-/* Classes of a cache's own: their bins and queues are made when first used; 0: not yet. */
-struct qslab_segment_caches {
-	uint32_t first, count;       /* class numbers first to first + count - 1 */
-	uint32_t bins;               /* u64s, in a heap: address of the bin of class `first`, of the next ... */
-	uint32_t queues;             /* u64s, in a deferrer: address of the queue of class `first`, of the next ... */
-};
-
 struct qslab_segment {
 	uint64_t magic;              /* QSLAB_SEGMENT_MAGIC, written last */
 	uint32_t version, size;      /* QSLAB_SEGMENT_VERSION; bytes of this struct */
@@ -223,6 +237,7 @@ struct qslab_segment {
 	char release[16];            /* of the library: "0.1.0" */
 	struct qslab_segment_region region;
 	struct qslab_segment_classes classes;
+	struct qslab_segment_caches caches;
 	struct qslab_segment_slab slab;
 	struct qslab_segment_heaps heaps;
 	struct qslab_segment_large large;
@@ -231,9 +246,9 @@ struct qslab_segment {
 	struct qslab_segment_array array;
 	struct qslab_segment_deferrers deferrers;
 	struct qslab_segment_chain chain;
+	struct qslab_segment_held held;
 	struct qslab_segment_grace grace;
 	struct qslab_segment_readers readers;
-	struct qslab_segment_caches caches;
 };
 
 #ifdef __cplusplus
