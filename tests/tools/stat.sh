@@ -4,6 +4,7 @@
 build=$(readlink -f "$1")
 tool=$build/bin/qslab
 python=/usr/bin/python3
+header=$(readlink -f "$(dirname "$0")/../../include/qslab/segment.h")
 need $python
 unset LD_PRELOAD
 cd "$work" || exit 1
@@ -198,7 +199,8 @@ sleep 100 & children+=($!)
 wants 1 "process $!: does not run on qslab" stat $!
 : >said
 start "$build/tests/heap" wrong-version
-wants 1 "process $process: runs a qslab that publishes version 99; this tool reads version 1" stat "$process"
+version=$(sed -n 's/^#define QSLAB_SEGMENT_VERSION //p' "$header")
+wants 1 "process $process: runs a qslab that publishes version 99; this tool reads version $version" stat "$process"
 stop
 if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
 	start "$build/tests/heap" fragmented
