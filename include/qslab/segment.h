@@ -68,7 +68,7 @@ struct qslab_segment_region {
 };
 
 /*
- * Class c stands at table + c * stride. Size 0: there is no such class (yet). Those from `caches.first` on belong to
+ * Class c stands at table + c * stride. Size 0: there is no such class (yet). Those from `own` on belong to
  * one cache each; a class whose cache is destroyed may be another's later, of another size.
  */
 struct qslab_segment_classes {

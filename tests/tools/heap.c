@@ -2,7 +2,7 @@
  * A process whose memory on qslab is exactly known, for the tool to look at. It says on stdout, as one line of JSON,
  * what there is, and stays until its stdin ends.
  *
- *     heap known         objects of several sizes, freed in a pattern by their own and by other threads, some waiting
+ *     heap known         objects of several sizes and of a cache, freed in a pattern by their own and by other threads, some waiting
  *                        for a grace period that a stalled reader holds up, in arrays and in the chain
  *     heap dies          the same, and aborts, for a core file
  *     heap fragmented    most of many objects freed, at random
@@ -15,6 +15,7 @@
 #include "alloc/segment.h"
 #include "alloc/thread.h"
 
+#include <qslab/cache.h>
 #include <qslab/rcu.h>
 
 #include <pthread.h>
@@ -105,6 +106,18 @@ static size_t usable(unsigned s)
 	return qslab_usable_size(objects[0][s][i]);
 }
 
+/* A cache with a class of its own: 1000 objects, of which 700 live. */
+static void fill_cache(void)
+{
+	struct qslab_cache *cache = qslab_cache_create("routes", 72, 0, QSLAB_CACHE_TYPESAFE_BY_RCU, NULL);
+	void *routes[1000];
+
+	for (unsigned i = 0; i < 1000; i++)
+		routes[i] = qslab_cache_alloc(cache);
+	for (unsigned i = 0; i < 300; i++)
+		qslab_cache_free(cache, routes[3 * i]);
+}
+
 static void say(void)
 {
 	struct qslab_memory memory;
@@ -147,6 +160,7 @@ static void known(bool dies)
 	pthread_barrier_wait(&begun);
 	for (uintptr_t i = 0; i < THREADS; i++)
 		pthread_create(&threads[i], NULL, populate, (void *)i);
+	fill_cache();
 	for (int i = 0; i < 4; i++)
 		pthread_barrier_wait(&step);
 	sleep(1); /* the reclaimer has looked at everything by then */
