@@ -416,7 +416,7 @@ Test(cache_rcu, leaks_beside_deferred_objects)
 
 /* ---- fork --------------------------------------------------------------------------------------------------------------- */
 
-Test(cache_rcu, forked_with_dead_slabs)
+Test(cache_rcu, forked_with_dead_slabs, .disabled = SANITIZED)
 {
 	struct qslab_cache *cache = qslab_cache_create("forked", 2000, 0, QSLAB_CACHE_TYPESAFE_BY_RCU, NULL);
 	void *objects[400];
