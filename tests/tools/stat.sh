@@ -215,7 +215,7 @@ if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
 fi
 # ended between two readings
 start "$build/tests/heap" fragmented
-timeout 60 "$tool" stat --format json --watch 0.05 "$process" >out 2>err & watcher=$!
+timeout 60 "$tool" stat --format json --watch 0.05 "$process" >out 2>err 9>&- & watcher=$!
 for _ in $(seq 100); do [ -s out ] && break; sleep 0.05; done
 stop
 wait $watcher
