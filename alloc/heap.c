@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #define ORPHANS_TRIED 8
 
@@ -119,6 +120,7 @@ static void publish(struct heap *heap)
 /* Heaps lock held. */
 static void add_orphan(struct heap *heap)
 {
+	store_relaxed(&heap->tid, 0);
 	store_relaxed(&heap->state, HEAP_ORPHAN);
 	heap->orphan_next = heaps.orphans;
 	heaps.orphans = heap;
@@ -127,6 +129,8 @@ static void add_orphan(struct heap *heap)
 
 struct heap *heap_acquire(void)
 {
+	int tid = (int)gettid(); /* no system call under the lock */
+
 	lock_take(&heaps.lock);
 	struct heap *heap = heaps.orphans;
 	if (heap) {
@@ -137,8 +141,10 @@ struct heap *heap_acquire(void)
 		if (heap)
 			publish(heap);
 	}
-	if (heap)
+	if (heap) {
 		store_relaxed(&heap->state, HEAP_OWNED);
+		store_relaxed(&heap->tid, tid);
+	}
 	lock_drop(&heaps.lock);
 	return heap;
 }
@@ -271,6 +277,8 @@ static void relist_slab(struct heap *own, struct slab *slab)
 void heap_after_fork(struct heap *own)
 {
 	lock_drop(&heaps.lock);
+	if (own != &heap_none)
+		store_relaxed(&own->tid, (int)gettid());
 	for (unsigned c = CLASS_OWN; c < load_relaxed(&class_end); c++)
 		lock_drop(&own_class(c)->lock);
 	bool busy = load_relaxed(&own->lock.held); /* forked by a signal handler inside our slow path */
@@ -318,6 +326,7 @@ void heap_publish(struct qslab_segment_heaps *out)
 		.next = PUBLISH(struct heap, all_next, 8),
 		.lock = PUBLISH(struct heap, lock.held, 4),
 		.state = PUBLISH(struct heap, state, 4),
+		.tid = PUBLISH(struct heap, tid, 4),
 		.notify = PUBLISH(struct heap, notify, 8),
 		.magazines = offsetof(struct heap, magazines),
 		.magazine_stride = sizeof(struct magazine),

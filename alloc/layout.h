@@ -200,6 +200,7 @@ enum heap_state { HEAP_OWNED = 1, HEAP_ORPHAN = 2 };
 struct heap {
 	struct lock lock;
 	atomic_int state;                       /* orphans lock */
+	atomic_int tid;                         /* of the heap's thread, for those who look from outside; 0: it is gone */
 	unsigned slow_calls;                    /* the heap's thread: paces span_tick */
 	struct heap *all_next;                  /* const once published */
 	struct heap *orphan_next;               /* orphans lock */

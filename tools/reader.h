@@ -79,6 +79,7 @@ struct span_view {
 struct heap_view {
 	uint64_t address;
 	bool owned;                  /* by a thread that runs */
+	int tid;                     /* of that thread */
 	uint64_t slabs, live;        /* its slabs; live objects in them */
 	uint64_t objects, bytes;     /* in its magazines */
 };

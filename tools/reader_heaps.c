@@ -62,7 +62,8 @@ static bool read_heap(struct work *work, uint64_t at, const char *bytes)
 
 	GROW(out->heaps, out->heap_count);
 	struct heap_view *heap = &out->heaps[out->heap_count++];
-	*heap = (struct heap_view){.address = at, .owned = half_at(bytes, offsets->state) == 1};
+	*heap = (struct heap_view){.address = at, .owned = half_at(bytes, offsets->state) == 1,
+	                           .tid = (int)half_at(bytes, offsets->tid)};
 	for (unsigned class = 1; class < out->class_count; class++) {
 		uint32_t offset = offsets->magazines + class * offsets->magazine_stride;
 		if (!out->classes[class].size)

@@ -116,6 +116,7 @@ static json_t *heaps_json(const struct allocator *allocator)
 		json_t *row = need(json_object());
 		number(row, "address", heap->address);
 		put(row, "owned", json_boolean(heap->owned));
+		number(row, "tid", (uint64_t)heap->tid);
 		number(row, "slabs", heap->slabs);
 		number(row, "live", heap->live);
 		number(row, "magazine_objects", heap->objects);

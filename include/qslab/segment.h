@@ -115,6 +115,7 @@ struct qslab_segment_heaps {
 	uint32_t next;               /* u64 */
 	uint32_t lock;               /* u32: 0 if nobody changes the heap's slabs */
 	uint32_t state;              /* u32: 1 a thread runs on it, 2 its thread is gone */
+	uint32_t tid, reserved;      /* u32: of its thread; 0: it is gone */
 	uint32_t notify;             /* u64: first slab with remote frees to take in */
 	uint32_t magazines, magazine_stride; /* one for each class */
 	uint32_t top, slots;         /* u64, in a magazine: objects are the words at slots + 8 .. top; slots 0: none */
