@@ -8,6 +8,13 @@ int command_run(int count, char **arguments);
 int command_stat(int count, char **arguments);
 int command_core(int count, char **arguments);
 int command_check(int count, char **arguments);
+int command_top(int count, char **arguments);
+int command_map(int count, char **arguments);
+int command_why(int count, char **arguments);
+int command_diff(int count, char **arguments);
+int command_record(int count, char **arguments);
+int command_report(int count, char **arguments);
+int command_serve(int count, char **arguments);
 
 /* "qslab: " why what, on stderr; 2. */
 int wrong_usage(const char *why, const char *what);

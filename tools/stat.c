@@ -45,7 +45,7 @@ static void print(const struct snapshot *snapshot, const char *name, enum format
 		stat_csv(snapshot, first);
 		break;
 	case PROMETHEUS:
-		stat_prometheus(snapshot);
+		stat_prometheus(snapshot, stdout);
 		break;
 	default:
 		if (!first)

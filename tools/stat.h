@@ -9,7 +9,7 @@
 /* `name`: of the process or file, for people. */
 void stat_table(const struct snapshot *snapshot, const char *name);
 void stat_json(const struct snapshot *snapshot, const char *name); /* one line */
-void stat_prometheus(const struct snapshot *snapshot);
+void stat_prometheus(const struct snapshot *snapshot, FILE *out);
 void stat_csv(const struct snapshot *snapshot, bool header);
 
 /* The process's command, or "". */

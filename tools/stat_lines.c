@@ -42,52 +42,52 @@ void stat_csv(const struct snapshot *snapshot, bool header)
 
 /* ---- Prometheus: the text format, gauges and counters ----------------------------------------------------------- */
 
-static void metric(const char *name, const char *type, const char *help)
+static void metric(FILE *out, const char *name, const char *type, const char *help)
 {
-	printf("# HELP qslab_%s %s\n# TYPE qslab_%s %s\n", name, help, name, type);
+	fprintf(out, "# HELP qslab_%s %s\n# TYPE qslab_%s %s\n", name, help, name, type);
 }
 
 /* qslab_NAME{pid="..",allocator=".."} VALUE for each allocator; `at` is the value's place in it. */
-static void each(const struct snapshot *snapshot, const char *name, const char *type, const char *help, size_t at)
+static void each(FILE *out, const struct snapshot *snapshot, const char *name, const char *type, const char *help, size_t at)
 {
-	metric(name, type, help);
+	metric(out, name, type, help);
 	for (size_t a = 0; a < snapshot->allocator_count; a++)
-		printf("qslab_%s{pid=\"%d\",allocator=\"%zu\"} %lu\n", name, snapshot->pid, a,
+		fprintf(out, "qslab_%s{pid=\"%d\",allocator=\"%zu\"} %lu\n", name, snapshot->pid, a,
 		       *(const uint64_t *)((const char *)&snapshot->allocators[a] + at));
 }
 
-static void print_classes(const struct snapshot *snapshot)
+static void print_classes(FILE *out, const struct snapshot *snapshot)
 {
-	metric("slabs", "gauge", "Slabs, by object size.");
+	metric(out, "slabs", "gauge", "Slabs, by object size.");
 	for (size_t a = 0; a < snapshot->allocator_count; a++)
 		for (size_t c = 0; c < snapshot->allocators[a].class_count; c++)
 			if (snapshot->allocators[a].classes[c].slabs)
-				printf("qslab_slabs{pid=\"%d\",allocator=\"%zu\",class=\"%zu\",size=\"%u\"} %lu\n",
+				fprintf(out, "qslab_slabs{pid=\"%d\",allocator=\"%zu\",class=\"%zu\",size=\"%u\"} %lu\n",
 				       snapshot->pid, a, c, snapshot->allocators[a].classes[c].size,
 				       snapshot->allocators[a].classes[c].slabs);
-	metric("objects", "gauge", "Objects in slabs, by object size and by where they are.");
+	metric(out, "objects", "gauge", "Objects in slabs, by object size and by where they are.");
 	for (size_t a = 0; a < snapshot->allocator_count; a++)
 		for (size_t c = 0; c < snapshot->allocators[a].class_count; c++)
 			for (unsigned p = 0; snapshot->allocators[a].classes[c].slabs && p < PLACES; p++)
-				printf("qslab_objects{pid=\"%d\",allocator=\"%zu\",class=\"%zu\",size=\"%u\",place=\"%s\"} %lu\n",
+				fprintf(out, "qslab_objects{pid=\"%d\",allocator=\"%zu\",class=\"%zu\",size=\"%u\",place=\"%s\"} %lu\n",
 				       snapshot->pid, a, c, snapshot->allocators[a].classes[c].size, place_key(p),
 				       snapshot->allocators[a].classes[c].count[p]);
 }
 
-void stat_prometheus(const struct snapshot *snapshot)
+void stat_prometheus(const struct snapshot *snapshot, FILE *out)
 {
 	const struct memory_view *memory = &snapshot->memory;
 
-	metric("rss_bytes", "gauge", "Resident memory of the process.");
-	printf("qslab_rss_bytes{pid=\"%d\"} %lu\n", snapshot->pid, memory->rss);
-	metric("explained_bytes", "gauge", "Resident memory whose use is known.");
-	printf("qslab_explained_bytes{pid=\"%d\"} %lu\n", snapshot->pid, memory->explained);
-	metric("resident_bytes", "gauge", "Resident memory by use.");
+	metric(out, "rss_bytes", "gauge", "Resident memory of the process.");
+	fprintf(out, "qslab_rss_bytes{pid=\"%d\"} %lu\n", snapshot->pid, memory->rss);
+	metric(out, "explained_bytes", "gauge", "Resident memory whose use is known.");
+	fprintf(out, "qslab_explained_bytes{pid=\"%d\"} %lu\n", snapshot->pid, memory->explained);
+	metric(out, "resident_bytes", "gauge", "Resident memory by use.");
 	for (unsigned kind = 0; kind < KINDS; kind++)
-		printf("qslab_resident_bytes{pid=\"%d\",kind=\"%s\"} %lu\n", snapshot->pid, kind_key(kind),
+		fprintf(out, "qslab_resident_bytes{pid=\"%d\",kind=\"%s\"} %lu\n", snapshot->pid, kind_key(kind),
 		       memory->resident[kind]);
-	print_classes(snapshot);
-#define EACH(name, type, help, field) each(snapshot, name, type, help, offsetof(struct allocator, field))
+	print_classes(out, snapshot);
+#define EACH(name, type, help, field) each(out, snapshot, name, type, help, offsetof(struct allocator, field))
 	EACH("large_objects", "gauge", "Objects with a span of their own.", large_count);
 	EACH("heaps", "gauge", "Heaps ever made: the most threads at once.", heap_count);
 	EACH("purged_bytes_total", "counter", "Bytes given back to the system.", span_counters.purged);
@@ -101,8 +101,8 @@ void stat_prometheus(const struct snapshot *snapshot)
 	EACH("over_hard_limit_total", "counter", "Crossings of the hard limit on bytes waiting.", rcu.over_hard);
 	EACH("stalls_total", "counter", "Reports of grace periods that did not end.", rcu.stalls);
 #undef EACH
-	metric("grace_period_age_seconds", "gauge", "Age of the grace period in flight; 0 if none is.");
+	metric(out, "grace_period_age_seconds", "gauge", "Age of the grace period in flight; 0 if none is.");
 	for (size_t a = 0; a < snapshot->allocator_count; a++)
-		printf("qslab_grace_period_age_seconds{pid=\"%d\",allocator=\"%zu\"} %.9f\n", snapshot->pid, a,
+		fprintf(out, "qslab_grace_period_age_seconds{pid=\"%d\",allocator=\"%zu\"} %.9f\n", snapshot->pid, a,
 		       snapshot->allocators[a].rcu.age > 0 ? (double)snapshot->allocators[a].rcu.age / 1e9 : 0.0);
 }
