@@ -97,6 +97,15 @@ static void draw_axes(FILE *out, const struct chart *chart, const struct scale *
 		        human_seconds(at).text);
 }
 
+/* Nothing to see. */
+static bool is_zero(const struct chart *chart, size_t s)
+{
+	for (size_t i = 0; i < chart->points; i++)
+		if (chart->series[s].values[i] > 0)
+			return false;
+	return true;
+}
+
 static void draw_area(FILE *out, const struct chart *chart, const struct scale *scale, size_t s)
 {
 	fprintf(out, "<path class=\"series\" fill=\"%s\" d=\"M", chart->series[s].color);
@@ -144,6 +153,8 @@ static void draw_legend(FILE *out, const struct chart *chart)
 {
 	fputs("<ul class=\"legend\">\n", out);
 	for (size_t s = chart->series_count; s-- > 0;) {
+		if (chart->stacked && is_zero(chart, s))
+			continue;
 		fprintf(out, "<li><span style=\"background:%s\"></span>", chart->series[s].color);
 		xml_text(out, chart->series[s].name);
 		fprintf(out, ": %s</li>\n", text_of(chart, chart->series[s].values[chart->points - 1]).text);
@@ -162,7 +173,7 @@ void chart_svg(FILE *out, const struct chart *chart)
 	fprintf(out, "</p>\n<svg viewBox=\"0 0 %d %d\" role=\"img\">\n", WIDTH, HEIGHT);
 	draw_axes(out, chart, &scale);
 	for (size_t s = 0; s < chart->series_count; s++)
-		if (chart->stacked && !chart->series[s].line)
+		if (chart->stacked && !chart->series[s].line && !is_zero(chart, s))
 			draw_area(out, chart, &scale, s);
 	for (size_t s = 0; s < chart->series_count; s++)
 		if (!chart->stacked || chart->series[s].line)

@@ -15,13 +15,13 @@ double slab_age(const struct snapshot *snapshot, const struct slab_view *slab)
 	return !snapshot->now ? -1 : age > 0 ? age : 0;
 }
 
-static struct pin *pin_for(struct diagnosis *diagnosis, uint32_t size)
+static struct pin *pin_for(struct diagnosis *diagnosis, const struct key *key)
 {
 	for (size_t i = 0; i < diagnosis->pin_count; i++)
-		if (diagnosis->pins[i].size == size)
+		if (!key_compare(&diagnosis->pins[i].key, key))
 			return &diagnosis->pins[i];
 	diagnosis->pins = need(realloc(diagnosis->pins, (diagnosis->pin_count + 1) * sizeof *diagnosis->pins));
-	diagnosis->pins[diagnosis->pin_count] = (struct pin){.size = size, .oldest = -1};
+	diagnosis->pins[diagnosis->pin_count] = (struct pin){.key = *key, .oldest = -1};
 	return &diagnosis->pins[diagnosis->pin_count++];
 }
 
@@ -31,12 +31,14 @@ static uint64_t idle_bytes(const struct slab_view *slab)
 	return slab->resident * SOURCE_PAGE - slab->resident_bytes[LIVE] - slab->resident_bytes[WAITING];
 }
 
-static void add_slab(struct diagnosis *diagnosis, const struct snapshot *snapshot, const struct slab_view *slab)
+static void add_slab(struct diagnosis *diagnosis, const struct snapshot *snapshot, const struct allocator *allocator,
+                     const struct slab_view *slab)
 {
+	struct key key = class_key(&allocator->classes[slab->class]);
 	double age = slab_age(snapshot, slab);
 
 	if (is_nearly_empty(slab)) {
-		struct pin *pin = pin_for(diagnosis, slab->size);
+		struct pin *pin = pin_for(diagnosis, &key);
 		pin->slabs++;
 		pin->objects += slab->count[LIVE];
 		pin->bytes += (uint64_t)slab->count[LIVE] * slab->size;
@@ -91,7 +93,7 @@ void diagnose(struct diagnosis *diagnosis, const struct snapshot *snapshot)
 	for (size_t a = 0; a < snapshot->allocator_count; a++) {
 		const struct allocator *allocator = &snapshot->allocators[a];
 		for (size_t i = 0; i < allocator->slab_count; i++)
-			add_slab(diagnosis, snapshot, &allocator->slabs[i]);
+			add_slab(diagnosis, snapshot, allocator, &allocator->slabs[i]);
 		add_readers(diagnosis, &allocator->rcu);
 		size_t count = diagnosis->hoarder_count, more = allocator->heap_count;
 		diagnosis->hoarders = need(realloc(diagnosis->hoarders, (count + more + 1) * sizeof *diagnosis->hoarders));
@@ -143,8 +145,8 @@ void growth_of(struct growth *growth, const struct totals *looks, size_t count)
 	for (size_t i = 1; i < count; i++)
 		growth->steady &= looks[i].all.bytes[LIVE] > looks[i - 1].all.bytes[LIVE];
 	for (size_t i = 0; i < last->row_count; i++) {
-		const struct size_row *now = &last->rows[i], *before = totals_row(first, now->size);
-		struct growth_row row = {now->size, (int64_t)now->count[LIVE], (int64_t)now->bytes[LIVE]};
+		const struct size_row *now = &last->rows[i], *before = totals_row(first, &now->key);
+		struct growth_row row = {now->key, (int64_t)now->count[LIVE], (int64_t)now->bytes[LIVE]};
 		if (before) {
 			row.objects -= (int64_t)before->count[LIVE];
 			row.bytes -= (int64_t)before->bytes[LIVE];

@@ -7,9 +7,9 @@
 /* Nearly empty: some object is live, and at most a quarter of them. */
 #define NEARLY_EMPTY 4
 
-/* Nearly empty slabs of one object size. */
+/* Nearly empty slabs of one class. */
 struct pin {
-	uint32_t size;
+	struct key key;
 	uint64_t slabs, objects, bytes; /* objects: live ones left in them; bytes: theirs */
 	uint64_t resident, pinned;      /* pinned: the resident memory that holds no live object */
 	double oldest;                  /* seconds since the first of them was made; -1: not known */
@@ -53,7 +53,7 @@ struct growth {
 	uint64_t before, after;      /* live bytes */
 	bool steady;                 /* it grew from each look to the next */
 	struct growth_row {
-		uint32_t size;
+		struct key key;
 		int64_t objects, bytes;
 	} *rows;                     /* what grew, most bytes first */
 	size_t row_count;

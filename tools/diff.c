@@ -9,7 +9,7 @@
 
 struct change {
 	const char *name;
-	uint32_t size;               /* of the objects, where there is no name */
+	struct key key;              /* of the objects, where there is no name */
 	uint64_t before, after;      /* bytes */
 	int64_t objects;             /* more, of objects by size */
 };
@@ -42,17 +42,17 @@ static void print_memory(const struct sample *a, const struct sample *b)
 		print_row(list[i].name, list[i].before, list[i].after, "");
 }
 
-static void add_objects(struct change **list, size_t *count, uint32_t size, const struct sample *a, const struct sample *b)
+static void add_objects(struct change **list, size_t *count, const struct key *key, const struct sample *a, const struct sample *b)
 {
 	static const struct sample_row none;
-	const struct sample_row *before = sample_row(a, size), *after = sample_row(b, size);
+	const struct sample_row *before = sample_row(a, key), *after = sample_row(b, key);
 
 	before = before ? before : &none;
 	after = after ? after : &none;
 	if (before->live == after->live && before->live_bytes == after->live_bytes)
 		return;
 	*list = need(realloc(*list, (*count + 1) * sizeof **list));
-	(*list)[(*count)++] = (struct change){.size = size, .before = before->live_bytes, .after = after->live_bytes,
+	(*list)[(*count)++] = (struct change){.key = *key, .before = before->live_bytes, .after = after->live_bytes,
 	                                      .objects = (int64_t)(after->live - before->live)};
 }
 
@@ -62,10 +62,10 @@ static void print_objects(const struct sample *a, const struct sample *b)
 	size_t count = 0;
 
 	for (size_t i = 0; i < b->row_count; i++)
-		add_objects(&list, &count, b->rows[i].size, a, b);
+		add_objects(&list, &count, &b->rows[i].key, a, b);
 	for (size_t i = 0; i < a->row_count; i++)
-		if (!sample_row(b, a->rows[i].size))
-			add_objects(&list, &count, a->rows[i].size, a, b);
+		if (!sample_row(b, &a->rows[i].key))
+			add_objects(&list, &count, &a->rows[i].key, a, b);
 	if (!count)
 		return;
 	qsort(list, count, sizeof *list, by_amount);
@@ -73,7 +73,7 @@ static void print_objects(const struct sample *a, const struct sample *b)
 	for (size_t i = 0; i < count; i++) {
 		char more[32];
 		snprintf(more, sizeof more, " %+12" PRId64, list[i].objects);
-		print_row(row_name(list[i].size).text, list[i].before, list[i].after, more);
+		print_row(key_objects(&list[i].key).text, list[i].before, list[i].after, more);
 	}
 	free(list);
 }

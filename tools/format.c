@@ -40,7 +40,11 @@ struct human human_seconds(double seconds)
 	struct human human;
 	long whole = lround(seconds);
 
-	if (seconds < 9.95)
+	if (seconds < .0005)
+		snprintf(human.text, sizeof human.text, "0 s");
+	else if (seconds < .9995)
+		snprintf(human.text, sizeof human.text, "%.0f ms", seconds * 1000);
+	else if (seconds < 9.95)
 		snprintf(human.text, sizeof human.text, "%.1f s", seconds);
 	else if (whole < 60)
 		snprintf(human.text, sizeof human.text, "%ld s", whole);

@@ -13,7 +13,7 @@ struct human {
 };
 struct human human_bytes(uint64_t bytes);     /* "512 B", "1.5 KiB", "12.0 MiB" */
 struct human human_change(int64_t bytes);     /* the same with its sign; "0 B" */
-struct human human_seconds(double seconds);   /* "0.4 s", "12 s", "3 min 20 s", "2 h 5 min", "3 d 4 h" */
+struct human human_seconds(double seconds);   /* "400 ms", "1.2 s", "12 s", "3 min 20 s", "2 h 5 min", "3 d 4 h" */
 struct human human_percent(uint64_t part, uint64_t whole); /* "12.5 %"; "0.0 %" of nothing */
 
 /* "slab", "slabs" */

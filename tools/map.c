@@ -26,7 +26,7 @@ const struct page_style page_styles[PAGE_STATES] = {
 	[PAGE_CACHED] = {"cached", "#c9b8de", 'c', 141, "slab without live objects, some in magazines"},
 	[PAGE_WAITING] = {"waiting", "#8a5a00", 'w', 94, "slab without live objects, some waiting for a grace period"},
 	[PAGE_LARGE] = {"large", "#1a8a5a", 'L', 29, "large object"},
-	[PAGE_LARGE_WAITING] = {"largew", "#b8860b", 'W', 136, "large object waiting for a grace period"},
+	[PAGE_LARGE_WAITING] = {"largew", "#f0d000", 'W', 220, "large object waiting for a grace period"},
 	[PAGE_SPAN] = {"span", "#bdbdbd", 's', 250, "free span"},
 };
 
@@ -128,9 +128,10 @@ struct map_text map_describe(const struct map *map, size_t page)
 	if (is_slab(cell->state)) {
 		const struct slab_view *slab = &allocator->slabs[cell->index];
 		double age = slab_age(map->snapshot, slab);
+		struct key key = class_key(&allocator->classes[slab->class]);
 		snprintf(text.text, sizeof text.text,
-		         "slab 0x%" PRIx64 " of %u B objects: %u of %u live, %u free, %u in magazines, %u waiting; %s old",
-		         slab->address, slab->size, slab->count[LIVE], slab->objects, slab->count[FREE] + slab->count[REMOTE],
+		         "slab 0x%" PRIx64 " of %s: %u of %u live, %u free, %u in magazines, %u waiting; %s old",
+		         slab->address, key_objects(&key).text, slab->count[LIVE], slab->objects, slab->count[FREE] + slab->count[REMOTE],
 		         slab->count[MAGAZINE] + slab->count[READY], slab->count[WAITING], age < 0 ? "?" : human_seconds(age).text);
 	} else if (cell->state == PAGE_LARGE || cell->state == PAGE_LARGE_WAITING) {
 		const struct large_view *large = &allocator->larges[cell->index];

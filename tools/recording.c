@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SECONDS_MOST 1e10
+
 /* What is missing is 0, and so is what is no number. */
 static uint64_t number(const json_t *object, const char *key)
 {
@@ -15,18 +17,25 @@ static uint64_t number(const json_t *object, const char *key)
 	return integer > 0 ? (uint64_t)integer : 0;
 }
 
-static struct sample_row *row_for(struct sample *sample, uint32_t size)
+/* Whoever wrote it: not negative, and of a size that can be drawn. */
+static double seconds(const json_t *object, const char *key)
+{
+	double value = json_number_value(json_object_get(object, key));
+	return value > 0 && value < SECONDS_MOST ? value : 0;
+}
+
+static struct sample_row *row_for(struct sample *sample, const struct key *key)
 {
 	size_t at = 0;
 
-	while (at < sample->row_count && sample->rows[at].size - 1 < size - 1) /* 0 comes last */
+	while (at < sample->row_count && key_compare(&sample->rows[at].key, key) < 0)
 		at++;
-	if (at < sample->row_count && sample->rows[at].size == size)
+	if (at < sample->row_count && !key_compare(&sample->rows[at].key, key))
 		return &sample->rows[at];
 	sample->rows = need(realloc(sample->rows, (sample->row_count + 1) * sizeof *sample->rows));
 	memmove(sample->rows + at + 1, sample->rows + at, (sample->row_count - at) * sizeof *sample->rows);
 	sample->row_count++;
-	sample->rows[at] = (struct sample_row){.size = size};
+	sample->rows[at] = (struct sample_row){.key = *key};
 	return &sample->rows[at];
 }
 
@@ -39,7 +48,12 @@ static void take_allocator(struct sample *sample, const json_t *allocator)
 		uint64_t size = number(class, "size");
 		if (!size || size > UINT32_MAX)
 			continue;
-		struct sample_row *row = row_for(sample, (uint32_t)size);
+		struct key key = {.size = (uint32_t)size};
+		const char *own = json_string_value(json_object_get(class, "cache"));
+		const char *shared = json_string_value(json_object_get(class, "shared_by"));
+		key.own = own != NULL;
+		snprintf(key.cache, sizeof key.cache, "%s", own ? own : shared ? shared : "");
+		struct sample_row *row = row_for(sample, &key);
 		row->slabs += number(class, "slabs");
 		row->objects += number(class, "objects");
 		row->live += number(class, "live");
@@ -47,7 +61,7 @@ static void take_allocator(struct sample *sample, const json_t *allocator)
 		row->resident += number(class, "resident");
 	}
 	if (number(large, "objects")) {
-		struct sample_row *row = row_for(sample, 0);
+		struct sample_row *row = row_for(sample, &(struct key){.size = 0});
 		row->objects += number(large, "objects");
 		row->live += number(large, "live");
 		row->live_bytes += number(large, "bytes");
@@ -59,7 +73,7 @@ static void take_allocator(struct sample *sample, const json_t *allocator)
 	sample->completed += number(grace, "completed");
 	sample->retired += number(grace, "retired");
 	sample->reclaimed += number(grace, "reclaimed");
-	double age = json_number_value(json_object_get(grace, "age_seconds"));
+	double age = seconds(grace, "age_seconds");
 	if (age > sample->age)
 		sample->age = age;
 }
@@ -75,7 +89,7 @@ static bool take(struct sample *sample, const json_t *line)
 	if (!json_is_array(allocators))
 		return false;
 	*sample = (struct sample){
-		.seconds = json_number_value(json_object_get(line, "seconds")),
+		.seconds = seconds(line, "seconds"),
 		.time = (long)number(line, "time"),
 		.pid = (int)number(line, "pid"),
 		.rss = number(line, "rss"),
@@ -141,19 +155,10 @@ void recording_free(struct recording *recording)
 	*recording = (struct recording){NULL, 0};
 }
 
-const struct sample_row *sample_row(const struct sample *sample, uint32_t size)
+const struct sample_row *sample_row(const struct sample *sample, const struct key *key)
 {
 	for (size_t i = 0; i < sample->row_count; i++)
-		if (sample->rows[i].size == size)
+		if (!key_compare(&sample->rows[i].key, key))
 			return &sample->rows[i];
 	return NULL;
-}
-
-struct row_name row_name(uint32_t size)
-{
-	struct row_name name = {"large objects"};
-
-	if (size)
-		snprintf(name.text, sizeof name.text, "%u B objects", size);
-	return name;
 }

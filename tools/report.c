@@ -37,7 +37,7 @@ static const struct {
 	                            KIND_SEGMENT}, 6},
 	{"live objects", "#2c7bb6", {KIND_LIVE}, 1},
 	{"live large objects", "#1a8a5a", {KIND_LIVE_LARGE}, 1},
-	{"waiting for a grace period", "#e08a00", {KIND_WAITING}, 1},
+	{"waiting for a grace period", "#e08a00", {KIND_WAITING, KIND_HELD}, 2},
 	{"free in magazines and arrays", "#9a78bd", {KIND_MAGAZINES, KIND_READY}, 2},
 	{"free in slabs", "#d7504a", {KIND_FREE, KIND_REMOTE}, 2},
 	{"free spans", "#d9c27a", {KIND_SPAN_CACHE, KIND_SOURCE_FREE}, 2},
@@ -77,7 +77,7 @@ static void draw_resident(FILE *out, const struct recording *recording, const do
 /* ---- live bytes of the sizes that have most ------------------------------------------------------------------------- */
 
 struct peak {
-	uint32_t size;
+	struct key key;
 	uint64_t bytes;
 };
 
@@ -97,11 +97,11 @@ static struct peak *peaks_of(const struct recording *recording, size_t *count)
 		for (size_t r = 0; r < recording->samples[i].row_count; r++) {
 			const struct sample_row *row = &recording->samples[i].rows[r];
 			size_t at = 0;
-			while (at < *count && peaks[at].size != row->size)
+			while (at < *count && key_compare(&peaks[at].key, &row->key))
 				at++;
 			if (at == *count) {
 				peaks = need(realloc(peaks, (*count + 1) * sizeof *peaks));
-				peaks[(*count)++] = (struct peak){row->size, 0};
+				peaks[(*count)++] = (struct peak){row->key, 0};
 			}
 			if (row->live_bytes > peaks[at].bytes)
 				peaks[at].bytes = row->live_bytes;
@@ -116,17 +116,17 @@ static void draw_sizes(FILE *out, const struct recording *recording, const doubl
 	static const char *const colors[SIZES_MOST] = {"#2c7bb6", "#d7504a", "#1a8a5a", "#e08a00", "#9a78bd", "#45b5c4",
 	                                               "#8c6d46"};
 	struct series series[SIZES_MOST];
-	struct row_name names[SIZES_MOST];
+	struct key_text names[SIZES_MOST];
 	size_t count;
 	struct peak *peaks = peaks_of(recording, &count);
 	struct chart chart = {"sizes", "Live objects by size", "The sizes with most live bytes; a line that only rises is a "
 	                      "leak, or a cache that grows.", CHART_BYTES, false, seconds, recording->count, series, 0};
 
 	for (size_t s = 0; s < count && s < SIZES_MOST && peaks[s].bytes; s++) {
-		names[s] = row_name(peaks[s].size);
+		names[s] = key_objects(&peaks[s].key);
 		series[s] = (struct series){names[s].text, colors[s], true, values_for(recording)};
 		for (size_t i = 0; i < recording->count; i++) {
-			const struct sample_row *row = sample_row(&recording->samples[i], peaks[s].size);
+			const struct sample_row *row = sample_row(&recording->samples[i], &peaks[s].key);
 			series[s].values[i] = row ? (double)row->live_bytes : 0;
 		}
 		chart.series_count++;

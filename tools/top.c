@@ -16,7 +16,7 @@
 #define INTERVAL_MOST 3600.0
 
 static const char *const help_text[] = {
-	"qslab top: a row for each object size of the allocator; LIVE GROWTH is in bytes a second",
+	"qslab top: a row for each object size, and for each cache with slabs of its own",
 	"",
 	"  s size      n slabs     o objects   l live       u use      f free",
 	"  m magazines w waiting   y ready     r resident   g growth   sort by it; again, or R: the other way round",
@@ -26,7 +26,7 @@ static const char *const help_text[] = {
 	"  arrows, page up, page down, home          scroll",
 	"  h, ?        this text                     q         quit",
 	"",
-	"FREE: free in slabs. MAGAZINES: free, kept by a thread for itself. WAITING: for a grace period.",
+	"LIVE GROWTH: bytes a second. FREE: free in slabs. MAGAZINES: free, kept by a thread for itself. WAITING: for a grace period.",
 	"READY: free after one, to be used by the thread that deferred it.",
 };
 

@@ -61,7 +61,7 @@ static double value_of(const struct top_row *row, enum top_sort sort)
 	const struct size_row *r = &row->row;
 
 	switch (sort) {
-	case BY_SIZE: return r->size ? r->size : 1e18;
+	case BY_SIZE: return r->key.size ? r->key.size : 1e18;
 	case BY_SLABS: return (double)r->slabs;
 	case BY_OBJECTS: return (double)r->objects;
 	case BY_LIVE: return (double)r->count[LIVE];
@@ -88,13 +88,13 @@ static int compare(const void *a, const void *b, void *how)
 	double p = value_of(x, order->sort), q = value_of(y, order->sort);
 
 	if (p == q)
-		return x->row.size - 1 < y->row.size - 1 ? -1 : x->row.size != y->row.size; /* 0, large, is last */
+		return key_compare(&x->row.key, &y->row.key);
 	return ((p < q) != (order->sort == BY_SIZE)) != order->reverse ? 1 : -1;
 }
 
 static double growth_of_row(const struct size_row *row, const struct totals *now, const struct totals *before)
 {
-	const struct size_row *old = before ? totals_row(before, row->size) : NULL;
+	const struct size_row *old = before ? totals_row(before, &row->key) : NULL;
 	double seconds = before ? (double)(now->now - before->now) / 1e9 : 0;
 	uint64_t bytes = old ? old->bytes[LIVE] : 0;
 
@@ -106,14 +106,14 @@ void top_row_text(const struct top_row *row, char line[TOP_WIDTH + 1])
 	const struct size_row *r = &row->row;
 	char size[12] = "large";
 
-	if (r->size)
-		snprintf(size, sizeof size, "%u", r->size);
+	if (r->key.size)
+		snprintf(size, sizeof size, "%u", r->key.size);
 	snprintf(line, TOP_WIDTH + 1,
 	         "%7s %8" PRIu64 " %9" PRIu64 " %9" PRIu64 " %6.1f %9" PRIu64 " %9" PRIu64 " %8" PRIu64 " %8" PRIu64
-	         " %10s %12s/s", size, r->slabs, r->objects, r->count[LIVE],
+	         " %10s %12s/s%s%s", size, r->slabs, r->objects, r->count[LIVE],
 	         r->objects ? 100.0 * (double)r->count[LIVE] / (double)r->objects : 0.0, r->count[FREE] + r->count[REMOTE],
 	         r->count[MAGAZINE], r->count[WAITING], r->count[READY], human_bytes(r->resident).text,
-	         human_change((int64_t)row->growth).text);
+	         human_change((int64_t)row->growth).text, *r->key.cache ? "  " : "", r->key.cache);
 }
 
 /* ---- head ------------------------------------------------------------------------------------------------------- */
@@ -151,8 +151,8 @@ static void make_head(struct top_view *view, const char *name, const struct snap
 	         human_bytes(kinds[KIND_SPAN_CACHE] + kinds[KIND_SOURCE_FREE]).text);
 	say_grace(view->head[2], snapshot, now);
 	snprintf(view->head[3], sizeof view->head[3], "sorted by %s", top_sorts[sort].name);
-	snprintf(view->columns, sizeof view->columns, "%7s %8s %9s %9s %6s %9s %9s %8s %8s %10s %14s", "SIZE", "SLABS",
-	         "OBJECTS", "LIVE", "USE%", "FREE", "MAGAZINES", "WAITING", "READY", "RESIDENT", "LIVE GROWTH");
+	snprintf(view->columns, sizeof view->columns, "%7s %8s %9s %9s %6s %9s %9s %8s %8s %10s %14s  %s", "SIZE", "SLABS",
+	         "OBJECTS", "LIVE", "USE%", "FREE", "MAGAZINES", "WAITING", "READY", "RESIDENT", "LIVE GROWTH", "CACHE");
 }
 
 void top_view_make(struct top_view *view, const char *name, const struct snapshot *snapshot, const struct totals *now,
@@ -163,7 +163,7 @@ void top_view_make(struct top_view *view, const char *name, const struct snapsho
 	*view = (struct top_view){.rows = need(calloc(now->row_count + 1, sizeof(struct top_row)))};
 	for (size_t i = 0; i < now->row_count; i++) {
 		const struct size_row *row = &now->rows[i];
-		uint32_t size = row->size ? row->size : UINT32_MAX;
+		uint32_t size = row->key.size ? row->key.size : UINT32_MAX;
 		if (!row->objects || size < filter->least || size > filter->most)
 			continue;
 		view->rows[view->row_count++] = (struct top_row){*row, growth_of_row(row, now, before)};

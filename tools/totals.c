@@ -10,24 +10,43 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct size_row *row_for(struct totals *totals, uint32_t size)
+/* The process chose it: it must not command the terminal. */
+static void make_printable(char *text)
+{
+	for (; *text; text++)
+		if (iscntrl((unsigned char)*text))
+			*text = '?';
+}
+
+struct key class_key(const struct class_view *class)
+{
+	struct key key = {.size = class->size, .own = class->own};
+
+	memcpy(key.cache, class->name, sizeof key.cache);
+	key.cache[sizeof key.cache - 1] = '\0';
+	make_printable(key.cache);
+	return key;
+}
+
+static struct size_row *row_for(struct totals *totals, const struct key *key)
 {
 	size_t at = 0;
 
-	while (at < totals->row_count && totals->rows[at].size < size)
+	while (at < totals->row_count && key_compare(&totals->rows[at].key, key) < 0)
 		at++;
-	if (at < totals->row_count && totals->rows[at].size == size)
+	if (at < totals->row_count && !key_compare(&totals->rows[at].key, key))
 		return &totals->rows[at];
 	totals->rows = need(realloc(totals->rows, (totals->row_count + 2) * sizeof *totals->rows));
 	memmove(totals->rows + at + 1, totals->rows + at, (totals->row_count - at) * sizeof *totals->rows);
 	totals->row_count++;
-	totals->rows[at] = (struct size_row){.size = size};
+	totals->rows[at] = (struct size_row){.key = *key};
 	return &totals->rows[at];
 }
 
 static void add_class(struct totals *totals, const struct class_view *class)
 {
-	struct size_row *row = row_for(totals, class->size);
+	struct key key = class_key(class);
+	struct size_row *row = row_for(totals, &key);
 
 	row->slabs += class->slabs;
 	row->objects += class->total;
@@ -62,7 +81,7 @@ static void add_row(struct size_row *all, const struct size_row *row)
 
 void totals_take(struct totals *totals, const struct snapshot *snapshot)
 {
-	struct size_row large = {.size = 0};
+	struct size_row large = {.slabs = 0};
 
 	*totals = (struct totals){.age = -1, .now = snapshot->now};
 	for (size_t a = 0; a < snapshot->allocator_count; a++) {
@@ -93,10 +112,10 @@ void totals_free(struct totals *totals)
 	*totals = (struct totals){.rows = NULL};
 }
 
-const struct size_row *totals_row(const struct totals *totals, uint32_t size)
+const struct size_row *totals_row(const struct totals *totals, const struct key *key)
 {
 	for (size_t i = 0; i < totals->row_count; i++)
-		if (totals->rows[i].size == size)
+		if (!key_compare(&totals->rows[i].key, key))
 			return &totals->rows[i];
 	return NULL;
 }
@@ -109,6 +128,7 @@ struct target_name target_name(const struct reader *reader, const struct snapsho
 	char command[64];
 
 	command_of(snapshot, command);
+	make_printable(command);
 	snprintf(name.text, sizeof name.text, "%s%s%s%s", reader_name(reader), *command ? " (" : "", command,
 	         *command ? ")" : "");
 	return name;
@@ -143,9 +163,7 @@ struct thread_name thread_name(int pid, int tid)
 		return thread;
 	*close = '\0';
 	snprintf(thread.name, sizeof thread.name, "%.31s", open + 1);
-	for (char *c = thread.name; *c; c++)
-		if (iscntrl((unsigned char)*c))
-			*c = '?';
+	make_printable(thread.name);
 	snprintf(thread.state, sizeof thread.state, "%s", state_text(close[2]));
 	return thread;
 }

@@ -1,12 +1,12 @@
-/* A snapshot's allocators together, by object size; and its process, for people. */
+/* A snapshot's allocators together, by object size and cache; and its process, for people. */
 #ifndef QSLAB_TOOLS_TOTALS_H
 #define QSLAB_TOOLS_TOTALS_H
 
+#include "key.h"
 #include "reader.h"
 
-/* Objects of one size. */
 struct size_row {
-	uint32_t size;               /* 0: large objects, each with a span of its own; the last row */
+	struct key key;
 	uint64_t slabs, objects;     /* slabs of large objects: 0 */
 	uint64_t count[PLACES];
 	uint64_t bytes[PLACES];
@@ -15,7 +15,7 @@ struct size_row {
 };
 
 struct totals {
-	struct size_row *rows;       /* by size; only sizes that have objects; the large row always */
+	struct size_row *rows;       /* by key; only those that have slabs, and large objects */
 	size_t row_count;
 	struct size_row all;         /* their sum */
 	uint64_t waiting, waiting_bytes; /* for a grace period */
@@ -27,7 +27,9 @@ struct totals {
 
 void totals_take(struct totals *totals, const struct snapshot *snapshot);
 void totals_free(struct totals *totals);
-const struct size_row *totals_row(const struct totals *totals, uint32_t size); /* NULL: none */
+const struct size_row *totals_row(const struct totals *totals, const struct key *key); /* NULL: none */
+
+struct key class_key(const struct class_view *class);
 
 /* "process 12 (redis-server)" or "core.12 (redis-server)". */
 struct target_name {

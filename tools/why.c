@@ -22,17 +22,6 @@ static bool matters(uint64_t bytes, uint64_t of)
 	return bytes >= MUCH && bytes >= of / 5;
 }
 
-static struct human size_text(uint32_t size)
-{
-	struct human text;
-
-	if (size)
-		snprintf(text.text, sizeof text.text, "%u B", size);
-	else
-		snprintf(text.text, sizeof text.text, "large");
-	return text;
-}
-
 static uint64_t idle_cache(const struct snapshot *snapshot, const struct diagnosis *diagnosis)
 {
 	const uint64_t *resident = snapshot->memory.resident;
@@ -66,7 +55,10 @@ static bool say_leaking(const struct growth *growth)
 	for (size_t i = 0; i < growth->row_count && i < 3; i++) {
 		const struct growth_row *most = &growth->rows[i];
 		printf("%s%" PRId64 " ", i ? ", " : "", most->objects);
-		printf(most->size ? "objects of %u B" : "large objects", most->size);
+		if (most->key.size)
+			printf("objects of %s%s", key_size(&most->key).text, key_of(&most->key).text);
+		else
+			printf("large objects");
 		printf(" (%s)", human_bytes((uint64_t)most->bytes).text);
 	}
 	putchar('\n');
@@ -140,10 +132,10 @@ static void print_pins(const struct diagnosis *diagnosis)
 			printf("\nnearly empty slabs (a quarter live, or less), the oldest first:\n\n"
 			       "  %12s %8s %8s %10s %10s  %s\n", "age", "objects", "slabs", "resident", "pinned", "given back by");
 		head = true;
-		printf("  %12s %8s %8" PRIu64 " %10s %10s  freeing the %" PRIu64 " %s left\n",
-		       pin->oldest < 0 ? "?" : human_seconds(pin->oldest).text, size_text(pin->size).text, pin->slabs,
+		printf("  %12s %8s %8" PRIu64 " %10s %10s  freeing the %" PRIu64 " %s left%s\n",
+		       pin->oldest < 0 ? "?" : human_seconds(pin->oldest).text, key_size(&pin->key).text, pin->slabs,
 		       human_bytes(pin->resident).text, human_bytes(pin->pinned).text, pin->objects,
-		       plural(pin->objects, "object", "objects"));
+		       plural(pin->objects, "object", "objects"), key_of(&pin->key).text);
 	}
 }
 

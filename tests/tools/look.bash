@@ -1,5 +1,6 @@
 # Sourced by the scripts that look at a running process: after common.bash, which it sources.
 . "$(dirname "$0")/../programs/common.bash"
+root=$(readlink -f "$(dirname "$0")/../..")
 build=$(readlink -f "$1")
 tool=$build/bin/qslab
 python=/usr/bin/python3

@@ -2,7 +2,7 @@
  * A process whose memory has one known ailment, for `qslab why` and its like. It says on stdout, as one line of
  * JSON, what is to be found, and stays until its stdin ends.
  *
- *     patient fragmented    of many objects of one size, one of each hundred is left
+ *     patient fragmented    of many objects of one size, and of a cache, one of each hundred is left
  *     patient leaking       objects of one size are allocated and never freed
  *     patient stalled       a reader sleeps without being quiescent; objects wait for it
  *     patient hoarding      a thread keeps free objects in its magazines
@@ -11,6 +11,7 @@
  *     patient layout        slabs of one size, each as full as it says; large objects
  */
 #define _GNU_SOURCE
+#include <qslab/cache.h>
 #include <qslab/qslab.h>
 #include <qslab/rcu.h>
 
@@ -45,7 +46,7 @@ static void nap(long milliseconds)
 
 static void fragmented(void)
 {
-	enum { COUNT = 200000, SIZE = 256, STEP = 100 };
+	enum { COUNT = 200000, SIZE = 256, STEP = 100, ROUTES = 40000, ROUTE = 96 };
 	static void *all[COUNT];
 
 	for (unsigned i = 0; i < COUNT; i++)
@@ -53,7 +54,13 @@ static void fragmented(void)
 	for (unsigned i = 0; i < COUNT; i++)
 		if (i % STEP)
 			qslab_free(all[i]);
-	printf("{\"size\": %d, \"left\": %d}\n", SIZE, COUNT / STEP);
+	struct qslab_cache *routes = qslab_cache_create("route", ROUTE, 0, QSLAB_CACHE_ISOLATE, NULL);
+	for (unsigned i = 0; i < ROUTES; i++)
+		all[i] = memset(qslab_cache_alloc(routes), 1, ROUTE);
+	for (unsigned i = 0; i < ROUTES; i++)
+		if (i % STEP)
+			qslab_cache_free(routes, all[i]);
+	printf("{\"size\": %d, \"left\": %d, \"routes\": %d}\n", SIZE, COUNT / STEP, ROUTES / STEP);
 	wait_for_end();
 }
 

@@ -83,6 +83,15 @@ wants 1 '/dev/full: No space left on device' report recording -o /dev/full
 wants 1 'empty: empty' report empty
 echo '{"a": 1}' >other
 wants 1 'other: line 1: not of a recording' diff other
+# lines that nobody wrote harm nothing
+cat >strange <<'JSON'
+{"allocators": [1, null, {"classes": 5, "large": [], "grace": "x"}], "seconds": 1e308, "resident": 7, "command": 3}
+{"allocators": [{"classes": [{"size": -1}, {"size": 99999999999}, {"size": 8, "live": -5, "slabs": 1e9}, {}]}], "seconds": -1e308}
+{"allocators": [{"classes": [{"size": 48, "live": 9223372036854775807, "cache": "<a\u0001&\"'>"}], "grace": {"age_seconds": 1e300, "retired": 1}}]}
+JSON
+look report strange -o strange.html
+"$python" -c 'import xml.dom.minidom as x; x.parse("strange.html")' || fail "strange.html"
+look diff strange
 printf '%s\nnonsense\n' "$(head -1 recording)" >spoiled
 wants 1 'spoiled: line 2: not of a recording' report spoiled
 wants 1 "$work: Is a directory" diff "$work"

@@ -20,6 +20,8 @@ install(TARGETS ${libraries} EXPORT qslab-targets
 	LIBRARY COMPONENT runtime NAMELINK_COMPONENT development)
 install(TARGETS qslab-static EXPORT qslab-targets ARCHIVE COMPONENT development)
 install(TARGETS qslab-tool RUNTIME COMPONENT tool)
+install(FILES ${packaging}/qslab.bash RENAME qslab
+	DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/bash-completion/completions COMPONENT tool)
 install(DIRECTORY include/qslab DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development
 	FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
 
@@ -97,7 +99,7 @@ set(CPACK_DEBIAN_RUNTIME_PACKAGE_SECTION libs)
 set(CPACK_COMPONENT_RUNTIME_DESCRIPTION "libqslab.so.0 for programs that use its API, libqslab-malloc.so to preload.")
 set(CPACK_DEBIAN_TOOL_PACKAGE_SECTION utils)
 set(CPACK_DEBIAN_TOOL_PACKAGE_DEPENDS "${same}")
-set(CPACK_COMPONENT_TOOL_DESCRIPTION "The qslab command: runs programs over libqslab-malloc.so.")
+set(CPACK_COMPONENT_TOOL_DESCRIPTION "The qslab command: runs programs over libqslab-malloc.so, shows where their memory is.")
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "${same}, liburcu-dev")
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION "Headers, static library, CMake and pkg-config files, and the manual.")
