@@ -98,8 +98,8 @@ static size_t find_segments(struct source *source, const struct mappings *mappin
 	return count;
 }
 
-/* NULL with *why. */
-static struct allocator *locate(struct source *source, size_t *count, struct failure *why)
+/* NULL with *why. `known`: it had segments before. */
+static struct allocator *locate(struct source *source, bool known, size_t *count, struct failure *why)
 {
 	struct mappings mappings;
 	struct allocator *found = NULL;
@@ -119,10 +119,10 @@ static struct allocator *locate(struct source *source, size_t *count, struct fai
 		else if (other_version)
 			fail(why, "%s: runs a qslab that publishes version %u; this tool reads version %u", source->name,
 			     other_version, QSLAB_SEGMENT_VERSION);
-		else if (source->live && !mappings.count && kill(source->pid, 0) && errno == ESRCH)
+		else if (source->live && !mappings.count && (known || (kill(source->pid, 0) && errno == ESRCH)))
 			fail(why, "%s: ended while it was read", source->name);
 		else
-			fail(why, "%s: does not run on qslab", source->name);
+			fail(why, "%s: %s", source->name, known ? "runs another program now" : "does not run on qslab");
 		free(found);
 		found = NULL;
 	}
@@ -135,7 +135,7 @@ static struct allocator *locate(struct source *source, size_t *count, struct fai
 static struct reader *open_source(struct source *source, struct failure *why)
 {
 	size_t count;
-	struct allocator *found = source ? locate(source, &count, why) : NULL;
+	struct allocator *found = source ? locate(source, false, &count, why) : NULL;
 
 	if (!found) {
 		source_close(source);
@@ -223,7 +223,7 @@ struct snapshot *reader_snapshot(struct reader *reader, unsigned what, struct fa
 {
 	struct source *source = reader->source;
 	size_t count = 0;
-	struct allocator *found = locate(source, &count, why);
+	struct allocator *found = locate(source, true, &count, why);
 
 	if (!found)
 		return NULL;
