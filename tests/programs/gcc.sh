@@ -4,7 +4,7 @@ need cmake; need gcc
 source=$(cd "$(dirname "$0")/../.." && pwd)
 # A copy, and one build folder for both: the objects hold the paths, and the tree may be edited meanwhile.
 mkdir "$work/source"
-cp -r "$source"/{CMakeLists.txt,include,alloc,rcu,reclaim,tools} "$work/source/" 2>/dev/null
+cp -r "$source"/{CMakeLists.txt,LICENSE,*.md,include,alloc,rcu,reclaim,tools} "$work/source/"
 build() { # plain or preloaded
 	"$1" cmake -S "$work/source" -B "$work/build" -DQSLAB_JEMALLOC=none -DQSLAB_TESTS=OFF >"$work/out" &&
 		limit=300 "$1" cmake --build "$work/build" --target qslab-core -j2 >"$work/out" ||

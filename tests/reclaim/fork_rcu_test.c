@@ -195,3 +195,59 @@ Test(fork_rcu, online, .disabled = SANITIZED) { forks(ONLINE, false); }
 Test(fork_rcu, unregistered_under_load, .disabled = SANITIZED) { forks(UNREGISTERED, true); }
 Test(fork_rcu, offline_under_load, .disabled = SANITIZED) { forks(OFFLINE, true); }
 Test(fork_rcu, online_under_load, .disabled = SANITIZED) { forks(ONLINE, true); }
+
+/* A signal at the worst time, after our prepare, whose handler forks again: it runs when fork's handlers are through. */
+static atomic_int forked, inside;
+
+static void fork_again(int number)
+{
+	(void)number;
+	cr_assert(!atomic_load(&inside), "a handler between prepare and the end of fork");
+	pid_t child = fork();
+	if (child == 0)
+		_exit(0);
+	int status;
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_assert_eq(status, 0);
+	atomic_fetch_add(&forked, 1);
+}
+
+static atomic_bool armed;
+static void signal_inside(void)
+{
+	if (!atomic_exchange(&armed, false))
+		return;
+	atomic_store(&inside, 1);
+	raise(SIGUSR1);
+	atomic_store(&inside, 0);
+}
+
+/* Before every constructor: fork calls it after the library's own prepare. */
+static void register_early(void) { pthread_atfork(signal_inside, NULL, NULL); }
+__attribute__((section(".preinit_array"), used)) static void (*const early)(void) = register_early;
+
+Test(fork_rcu, from_a_signal_inside_fork, .disabled = SANITIZED)
+{
+	alarm(60);
+	signal(SIGUSR1, fork_again);
+	for (int round = 1; round <= 20; round++) {
+		qslab_free_rcu_mightsleep(qslab_malloc(64));
+		atomic_store(&armed, true);
+		pid_t child = fork();
+		cr_assert_geq(child, 0);
+		if (child == 0) {
+			qslab_free_rcu_mightsleep(qslab_malloc(64));
+			qslab_rcu_barrier();
+			_exit(atomic_load(&forked) == round - 1 ? 0 : 1); /* the pending signal is the parent's */
+		}
+		int status;
+		cr_assert_eq(waitpid(child, &status, 0), child);
+		cr_assert_eq(status, 0);
+		cr_assert_eq(atomic_load(&forked), round);
+		cr_assert(!atomic_load(&armed));
+		sigset_t now;
+		pthread_sigmask(SIG_SETMASK, NULL, &now);
+		cr_assert(!sigismember(&now, SIGUSR2));
+	}
+	qslab_rcu_barrier();
+}
