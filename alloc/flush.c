@@ -3,9 +3,10 @@
 #include "misuse.h"
 #include "slab.h"
 
+#include <string.h>
 #include <sys/sdt.h>
 
-#define COMBINE_BACK 4
+#define COMBINE_BACK 2
 
 /* ---- remote frees (layout.h, R1-R4 and D1-D3) ------------------------------------------------------------ */
 
@@ -46,16 +47,16 @@ void drain_now(struct heap *heap)
 	bin_bury(dead);
 }
 
-void put_remote(struct slab *slab, unsigned word, uint64_t bits)
+void put_remote(struct group group)
 {
+	struct slab *slab = group.slab;
 	struct heap *heap = load_relaxed(&slab->heap);
-	unsigned count = (unsigned)__builtin_popcountll(bits);
-	void *first = slab_first_object(slab, word, bits);
+	void *first = slab_first_object(slab, group.word, group.bits);
 	unsigned size = slab->size, objects = slab->objects;
 
-	unsigned before = atomic_fetch_add_explicit(&slab->announced, count, acq_rel);
-	uint64_t old = atomic_fetch_or_explicit(&slab->remote[word], bits, acq_rel);
-	if (unlikely(old & bits))
+	unsigned before = atomic_fetch_add_explicit(&slab->announced, group.count, acq_rel);
+	uint64_t old = atomic_fetch_or_explicit(&slab->remote[group.word], group.bits, acq_rel);
+	if (unlikely(old & group.bits))
 		misuse_double_free("free", first, size);
 	if (before == 0)
 		notify_push(load_relaxed(&slab->heap), slab);
@@ -66,75 +67,86 @@ void put_remote(struct slab *slab, unsigned word, uint64_t bits)
 
 /* ---- flush ------------------------------------------------------------------------------------------------ */
 
-/* Adds a group, or joins it to one of the last few if that is of the same word. */
-static unsigned add_group(struct group *groups, unsigned count, struct group new)
+/* Adds a group at `end`, or joins it to one of the last few if that is of the same word. The new end. */
+static struct group *add_group(struct group *end, struct group new)
 {
-	for (unsigned i = count; i-- > 0 && count - i <= COMBINE_BACK;) {
-		if (groups[i].slab != new.slab || groups[i].word != new.word)
+	for (struct group *group = end - 1; group >= end - COMBINE_BACK; group--) {
+		if (group->free_bits != new.free_bits)
 			continue;
-		uint64_t twice = groups[i].bits & new.bits;
+		uint64_t twice = group->bits & new.bits;
 		if (unlikely(twice))
 			misuse_double_free("free", slab_first_object(new.slab, new.word, twice), new.slab->size);
-		groups[i].bits |= new.bits;
-		return count;
+		group->bits |= new.bits;
+		group->count += new.count;
+		return end;
 	}
-	groups[count] = new;
-	return count + 1;
+	*end = new;
+	return end + 1;
 }
 
-/* Write combining: one group for neighbours that come one after the other, or nearly so. All of one class. */
-static unsigned make_groups(struct group *groups, void **objects, unsigned count)
+/*
+ * Objects of one bitmap word that come one after the other, from the first on. The page map and the class's
+ * shape tell the place, so that a slab in no cache is only prefetched here, and the misses of all groups overlap.
+ */
+static struct group gather(void **objects, unsigned count)
 {
-	struct slab *slabs[MAGAZINE_MAX];
-	unsigned made = 0;
+	uint64_t entry = entry_of(objects[0]), twice = 0;
+	if (unlikely(!class_is_slab(entry_class(entry))))
+		misuse_pointer("free", objects[0]); /* freed twice: its slab is gone */
+	const struct class_info *shape = &classes[entry_class(entry)];
+	size_t to_end = entry_to_end(entry, objects[0]), size = shape->size;
+	unsigned index = shape->objects - (unsigned)(to_end * shape->recip >> RECIP_SHIFT), i = 0;
+	struct group group = group_at(entry_descriptor(entry), shape->words, index);
+	size_t before = index % 64 * size, after = (64 - index % 64) * size;
+	uintptr_t start = (uintptr_t)objects[0] - before;
+	size_t room = before + (after < to_end ? after : to_end);
 
-	for (unsigned i = 0; i < count; i++) { /* without a branch: the misses of all overlap */
-		uint64_t entry = entry_of(objects[i]);
-		if (unlikely(!class_is_slab(entry_class(entry))))
-			misuse_pointer("free", objects[i]); /* freed twice: its slab is gone */
-		slabs[i] = entry_descriptor(entry);
-		__builtin_prefetch(slabs[i]);
-	}
-	for (unsigned i = 0; i < count;) {
-		struct group group = group_of(slabs[i], objects[i]);
-		uintptr_t first = group.slab->first;
-		uint64_t recip = group.slab->recip;
-
-		while (++i < count && slabs[i] == group.slab) {
-			unsigned index = (unsigned)(((uintptr_t)objects[i] - first) * recip >> RECIP_SHIFT);
-			uint64_t bit = (uint64_t)1 << index % 64;
-			if (index / 64 != group.word || (group.bits & bit))
-				break;
-			group.bits |= bit;
-		}
-		made = add_group(groups, made, group);
-	}
-	return made;
+	__builtin_prefetch(group.slab);
+	__builtin_prefetch(group.free_bits);
+	group.bits = 0;
+	do {
+		uint64_t bit = (uint64_t)1 << (((uintptr_t)objects[i] - start) * shape->recip >> RECIP_SHIFT);
+		twice |= group.bits & bit;
+		group.bits |= bit;
+	} while (++i < count && (uintptr_t)objects[i] - start < room);
+	if (unlikely(twice))
+		misuse_double_free("free", (char *)start + (size_t)__builtin_ctzll(twice) * size, size);
+	group.count = i;
+	return group;
 }
 
 void flush(struct heap *heap, void **objects, unsigned count)
 {
-	struct group groups[MAGAZINE_MAX];
+	struct group none_before[COMBINE_BACK + MAGAZINE_MAX], *groups = none_before + COMBINE_BACK, *end = groups;
 	struct slab *dead = NULL;
-	unsigned all = make_groups(groups, objects, count), remotes = 0;
-	DTRACE_PROBE2(qslab, flush, count, all);
+
+	memset(none_before, 0, COMBINE_BACK * sizeof *groups);
+	for (unsigned i = 0; i < count;) { /* write combining */
+		struct group group = gather(objects + i, count - i);
+		i += group.count;
+		end = add_group(end, group);
+	}
+	DTRACE_PROBE2(qslab, flush, count, end - groups);
 
 	lock_take(&heap->lock);
-	for (unsigned i = 0; i < all; i++) {
-		struct slab *slab = groups[i].slab;
+	struct group *remotes = groups;
+	for (struct group *group = groups; group < end; group++) {
+		struct slab *slab = group->slab;
 		if (load_relaxed(&slab->heap) != heap) {
-			groups[remotes++] = groups[i];
+			*remotes++ = *group;
 			continue;
 		}
 		unsigned before = load_relaxed(&slab->nfree);
-		slab_put(slab, groups[i].word, groups[i].bits);
-		if (before == 0 || load_relaxed(&slab->nfree) == slab->objects)
+		unsigned now = before + group->count;
+		slab_set_free(slab, group->free_bits, group->word, group->bits);
+		store_relaxed(&slab->nfree, now);
+		if (before == 0 || now == slab->objects)
 			bin_relist(heap, slab, before, true, &dead);
 	}
 	atomic_thread_fence(memory_order_seq_cst); /* Dekker with the fence in put_remote */
 	drain(heap, true, &dead);
 	lock_drop(&heap->lock);
 	bin_bury(dead);
-	for (unsigned i = 0; i < remotes; i++)
-		put_remote(groups[i].slab, groups[i].word, groups[i].bits);
+	while (groups < remotes)
+		put_remote(*groups++);
 }

@@ -8,8 +8,10 @@
 /* Objects of one bitmap word. */
 struct group {
 	struct slab *slab;
-	unsigned word;
+	_Atomic uint64_t *free_bits; /* the slab's, of that word */
 	uint64_t bits;
+	unsigned word;
+	unsigned count;              /* of bits */
 };
 
 static inline struct slab *slab_of(const void *object)
@@ -17,17 +19,22 @@ static inline struct slab *slab_of(const void *object)
 	return entry_descriptor(entry_of(object));
 }
 
+static inline struct group group_at(struct slab *slab, unsigned words, unsigned index)
+{
+	_Atomic uint64_t *bits = (void *)((char *)slab + slab_free_offset(words));
+	return (struct group){slab, bits + index / 64, (uint64_t)1 << index % 64, index / 64, 1};
+}
+
 static inline struct group group_of(struct slab *slab, const void *object)
 {
-	unsigned index = slab_index_of_start(slab, object);
-	return (struct group){slab, index / 64, (uint64_t)1 << index % 64};
+	return group_at(slab, slab->words, slab_index_of_start(slab, object));
 }
 
 /* At most MAGAZINE_MAX objects of any slabs. The heap's own thread, no lock held. */
 void flush(struct heap *heap, void **objects, unsigned count);
 
 /* R1 to R4 for objects of one bitmap word. Any thread, no lock held. */
-void put_remote(struct slab *slab, unsigned word, uint64_t bits);
+void put_remote(struct group group);
 
 /* D1 to D3: heap's lock held; any thread. */
 void drain(struct heap *heap, bool keep, struct slab **dead);

@@ -183,7 +183,7 @@ void *heap_late_alloc(unsigned class)
 void heap_late_free(void *object)
 {
 	struct group group = group_of(slab_of(object), object);
-	put_remote(group.slab, group.word, group.bits);
+	put_remote(group);
 }
 
 /* Heap's lock. */

@@ -138,27 +138,6 @@ unsigned slab_take(struct slab *slab, void **end, unsigned want)
 	return taken;
 }
 
-/* Heap's lock. */
-static void set_free(struct slab *slab, unsigned word, uint64_t bits)
-{
-	_Atomic uint64_t *free_bits = &slab_bits(slab)[word];
-	uint64_t here = load_relaxed(free_bits);
-
-	if (unlikely(bits & here))
-		misuse_double_free("free",
-		                   slab_first_object(slab, word, bits & here),
-		                   slab->size);
-	store_relaxed(free_bits, here | bits);
-	if (word < slab->scan)
-		slab->scan = (uint16_t)word;
-}
-
-void slab_put(struct slab *slab, unsigned word, uint64_t bits)
-{
-	set_free(slab, word, bits);
-	store_relaxed(&slab->nfree, load_relaxed(&slab->nfree) + (unsigned)__builtin_popcountll(bits));
-}
-
 bool slab_collect(struct slab *slab)
 {
 	_Atomic uint64_t *remote = slab->remote;
@@ -168,7 +147,7 @@ bool slab_collect(struct slab *slab)
 		if (!load_relaxed(&remote[w]))
 			continue;
 		uint64_t bits = atomic_exchange_explicit(&remote[w], 0, acq_rel); /* pairs with R2 */
-		set_free(slab, w, bits);
+		slab_set_free(slab, &slab_bits(slab)[w], w, bits);
 		taken += (unsigned)__builtin_popcountll(bits);
 	}
 	store_relaxed(&slab->nfree, load_relaxed(&slab->nfree) + taken);

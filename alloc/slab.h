@@ -3,6 +3,7 @@
 #define QSLAB_ALLOC_SLAB_H
 
 #include "layout.h"
+#include "misuse.h"
 
 /* All objects free, constructed, in no list, in the page map; NULL with errno. No lock held. */
 struct slab *slab_create(unsigned class, struct heap *heap);
@@ -20,8 +21,17 @@ void slab_release(struct slab *slab);
 /* Heap's lock. Moves up to `want` free objects, in address order, to *end, end[-1] ...; returns how many. */
 unsigned slab_take(struct slab *slab, void **end, unsigned want);
 
-/* Heap's lock. Takes objects of one bitmap word back; aborts if one's bit was set already. */
-void slab_put(struct slab *slab, unsigned word, uint64_t bits);
+/* Heap's lock. Sets bits of one word of free[], given with its number; aborts if one was set already. */
+static inline void slab_set_free(struct slab *slab, _Atomic uint64_t *free_bits, unsigned word, uint64_t bits)
+{
+	uint64_t here = load_relaxed(free_bits);
+
+	if (unlikely(bits & here))
+		misuse_double_free("free", slab_first_object(slab, word, bits & here), slab->size);
+	store_relaxed(free_bits, here | bits);
+	if (word < slab->scan)
+		slab->scan = (uint16_t)word;
+}
 
 /* Heap's lock. Steps D2 and D3: true if more announced bits are on their way. */
 bool slab_collect(struct slab *slab);
