@@ -91,24 +91,25 @@ static struct group *add_group(struct group *end, struct group new)
 static struct group gather(void **objects, unsigned count)
 {
 	uint64_t entry = entry_of(objects[0]), twice = 0;
-	if (unlikely(!class_is_slab(entry_class(entry))))
-		misuse_pointer("free", objects[0]); /* freed twice: its slab is gone */
 	const struct class_info *shape = &classes[entry_class(entry)];
 	size_t to_end = entry_to_end(entry, objects[0]), size = shape->size;
-	unsigned index = shape->objects - (unsigned)(to_end * shape->recip >> RECIP_SHIFT), i = 0;
+	unsigned index = shape->objects - (unsigned)(to_end * shape->recip >> RECIP_SHIFT), i;
+	if (unlikely(index >= shape->objects)) /* no slab has none */
+		misuse_pointer("free", objects[0]); /* freed twice: its slab is gone */
 	struct group group = group_at(entry_descriptor(entry), shape->words, index);
-	size_t before = index % 64 * size, after = (64 - index % 64) * size;
-	uintptr_t start = (uintptr_t)objects[0] - before;
-	size_t room = before + (after < to_end ? after : to_end);
 
 	__builtin_prefetch(group.slab);
 	__builtin_prefetch(group.free_bits);
-	group.bits = 0;
-	do {
+	if (count == 1 || (uintptr_t)objects[1] - (uintptr_t)objects[0] + 64 * size >= 128 * size)
+		return group; /* the next is far away */
+	size_t before = index % 64 * size, after = (64 - index % 64) * size;
+	uintptr_t start = (uintptr_t)objects[0] - before;
+	size_t room = before + (after < to_end ? after : to_end);
+	for (i = 1; i < count && (uintptr_t)objects[i] - start < room; i++) {
 		uint64_t bit = (uint64_t)1 << (((uintptr_t)objects[i] - start) * shape->recip >> RECIP_SHIFT);
 		twice |= group.bits & bit;
 		group.bits |= bit;
-	} while (++i < count && (uintptr_t)objects[i] - start < room);
+	}
 	if (unlikely(twice))
 		misuse_double_free("free", (char *)start + (size_t)__builtin_ctzll(twice) * size, size);
 	group.count = i;
@@ -121,11 +122,8 @@ void flush(struct heap *heap, void **objects, unsigned count)
 	struct slab *dead = NULL;
 
 	memset(none_before, 0, COMBINE_BACK * sizeof *groups);
-	for (unsigned i = 0; i < count;) { /* write combining */
-		struct group group = gather(objects + i, count - i);
-		i += group.count;
-		end = add_group(end, group);
-	}
+	for (unsigned i = 0; i < count; i += (end++)->count)
+		*end = gather(objects + i, count - i);
 	DTRACE_PROBE2(qslab, flush, count, end - groups);
 
 	lock_take(&heap->lock);
@@ -133,7 +131,7 @@ void flush(struct heap *heap, void **objects, unsigned count)
 	for (struct group *group = groups; group < end; group++) {
 		struct slab *slab = group->slab;
 		if (load_relaxed(&slab->heap) != heap) {
-			*remotes++ = *group;
+			remotes = add_group(remotes, *group);
 			continue;
 		}
 		unsigned before = load_relaxed(&slab->nfree);
