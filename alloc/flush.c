@@ -47,22 +47,28 @@ void drain_now(struct heap *heap)
 	bin_bury(dead);
 }
 
-void put_remote(struct group group)
+unsigned put_remote(const struct group *groups, unsigned count)
 {
-	struct slab *slab = group.slab;
+	struct slab *slab = groups->slab;
 	struct heap *heap = load_relaxed(&slab->heap);
-	void *first = slab_first_object(slab, group.word, group.bits);
-	unsigned size = slab->size, objects = slab->objects;
+	unsigned size = slab->size, objects = slab->objects, used, announce = 0;
 
-	unsigned before = atomic_fetch_add_explicit(&slab->announced, group.count, acq_rel);
-	uint64_t old = atomic_fetch_or_explicit(&slab->remote[group.word], group.bits, acq_rel);
-	if (unlikely(old & group.bits))
-		misuse_double_free("free", first, size);
+	for (used = 0; used < count && groups[used].slab == slab; used++)
+		announce += groups[used].count;
+	unsigned before = atomic_fetch_add_explicit(&slab->announced, announce, acq_rel);
+	for (unsigned i = 0; i < used; i++) {
+		const struct group *group = &groups[i];
+		void *first = slab_first_object(slab, group->word, group->bits);
+		uint64_t old = atomic_fetch_or_explicit(&slab->remote[group->word], group->bits, acq_rel);
+		if (unlikely(old & group->bits))
+			misuse_double_free("free", first, size);
+	}
 	if (before == 0)
 		notify_push(load_relaxed(&slab->heap), slab);
 	atomic_thread_fence(memory_order_seq_cst); /* Dekker with the fence in flush */
 	if (load_relaxed(&slab->announced) >= objects - load_relaxed(&slab->nfree))
 		drain_now(heap);
+	return used;
 }
 
 /* ---- flush ------------------------------------------------------------------------------------------------ */
@@ -126,14 +132,17 @@ void flush(struct heap *heap, void **objects, unsigned count)
 		*end = gather(objects + i, count - i);
 	DTRACE_PROBE2(qslab, flush, count, end - groups);
 
-	lock_take(&heap->lock);
 	struct group *remotes = groups;
+	bool locked = false; /* not for remote ones alone */
 	for (struct group *group = groups; group < end; group++) {
 		struct slab *slab = group->slab;
 		if (load_relaxed(&slab->heap) != heap) {
 			remotes = add_group(remotes, *group);
 			continue;
 		}
+		if (!locked)
+			lock_take(&heap->lock);
+		locked = true;
 		unsigned before = load_relaxed(&slab->nfree);
 		unsigned now = before + group->count;
 		slab_set_free(slab, group->free_bits, group->word, group->bits);
@@ -141,10 +150,12 @@ void flush(struct heap *heap, void **objects, unsigned count)
 		if (before == 0 || now == slab->objects)
 			bin_relist(heap, slab, before, true, &dead);
 	}
-	atomic_thread_fence(memory_order_seq_cst); /* Dekker with the fence in put_remote */
-	drain(heap, true, &dead);
-	lock_drop(&heap->lock);
-	bin_bury(dead);
+	if (locked) {
+		atomic_thread_fence(memory_order_seq_cst); /* Dekker with the fence in put_remote */
+		drain(heap, true, &dead);
+		lock_drop(&heap->lock);
+		bin_bury(dead);
+	}
 	while (groups < remotes)
-		put_remote(*groups++);
+		groups += put_remote(groups, (unsigned)(remotes - groups));
 }

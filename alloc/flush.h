@@ -33,8 +33,8 @@ static inline struct group group_of(struct slab *slab, const void *object)
 /* At most MAGAZINE_MAX objects of any slabs. The heap's own thread, no lock held. */
 void flush(struct heap *heap, void **objects, unsigned count);
 
-/* R1 to R4 for objects of one bitmap word. Any thread, no lock held. */
-void put_remote(struct group group);
+/* R1 to R4 for the first groups, as many as are of one slab; how many. Any thread, no lock held. */
+unsigned put_remote(const struct group *groups, unsigned count);
 
 /* D1 to D3: heap's lock held; any thread. */
 void drain(struct heap *heap, bool keep, struct slab **dead);

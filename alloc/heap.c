@@ -183,7 +183,7 @@ void *heap_late_alloc(unsigned class)
 void heap_late_free(void *object)
 {
 	struct group group = group_of(slab_of(object), object);
-	put_remote(group);
+	put_remote(&group, 1);
 }
 
 /* Heap's lock. */

@@ -26,7 +26,7 @@
  * the holder of its heap's lock, hence never while it is on a list or while a thread is before its R2; after
  * R2 a thread touches the slab again only in R3 (old == 0: then it is not yet on a list and nobody takes its
  * bits in) and R4 (a hint, from type-stable memory; nothing is done before the heap's lock is held).
- * R4 and the end of flush (a fence, then a look at the notify list) are Dekker's: nfree stored before
+ * R4 and the end of a flush that put anything (a fence, then a look at the notify list) are Dekker's: nfree stored before
  * the fence, the list pushed before nfree is read; one of the two sees that the slab is all free.
  *
  * Heaps. States: 1 OWNED (a thread runs on it), 2 ORPHAN (its thread is gone). 1->2 at thread exit, 2->1

@@ -8,7 +8,7 @@
 #include <sys/sdt.h>
 
 #define FIRST_LIMIT 8
-#define FREE_GROWTH_BYTES 8192 /* frees alone grow a magazine to this; allocations to its capacity */
+#define FREE_GROWTH_BYTES 16384 /* frees alone grow a magazine to this; allocations to its capacity */
 #define TICK_EVERY 64          /* slow calls */
 #define LARGE_CAPACITY 32
 
