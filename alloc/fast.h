@@ -36,8 +36,10 @@ static inline void fast_free(const char *call, void *object)
 		struct magazine *magazine = &thread_heap->magazines[entry_class(entry)];
 		if (likely(is_start(entry, object, magazine->divisor))) {
 			void **top = load_relaxed(&magazine->top);
-			if (likely(top != magazine->limit && !marked_freed(object))) {
-				mark_freed(object);
+			uint32_t mark = FREED_MARK;
+			__asm__("" : "+r"(mark)); /* in a register: a compare with memory and constant does not fuse */
+			if (likely(top != magazine->limit && *mark_of(object) != mark)) {
+				*mark_of(object) = mark;
 				top[1] = object;
 				store_relaxed(&magazine->top, top + 1);
 				return;

@@ -90,36 +90,46 @@ static struct group *add_group(struct group *end, struct group new)
 	return end + 1;
 }
 
+/* The rest of a group: its first object has that index, and so far to its slab's end. How many in all. */
+static SLOW unsigned gather_more(struct group *group, void **objects, unsigned count, const struct class_info *shape,
+                                 unsigned index, size_t to_end)
+{
+	size_t size = shape->size, before = index % 64 * size, after = (64 - index % 64) * size;
+	uintptr_t start = (uintptr_t)objects[0] - before;
+	size_t room = before + (after < to_end ? after : to_end);
+	uint64_t recip = shape->recip, bits = group->bits, twice = 0;
+	unsigned i;
+
+	for (i = 1; i < count && (uintptr_t)objects[i] - start < room; i++) {
+		uint64_t bit = (uint64_t)1 << (((uintptr_t)objects[i] - start) * recip >> RECIP_SHIFT);
+		twice |= bits & bit;
+		bits |= bit;
+	}
+	if (unlikely(twice))
+		misuse_double_free("free", (char *)start + (size_t)__builtin_ctzll(twice) * size, size);
+	group->bits = bits;
+	return i;
+}
+
 /*
  * Objects of one bitmap word that come one after the other, from the first on. The page map and the class's
  * shape tell the place, so that a slab in no cache is only prefetched here, and the misses of all groups overlap.
  */
-static struct group gather(void **objects, unsigned count)
+static inline unsigned gather(struct group *group, void **objects, unsigned count)
 {
-	uint64_t entry = entry_of(objects[0]), twice = 0;
+	uint64_t entry = entry_of(objects[0]);
 	const struct class_info *shape = &classes[entry_class(entry)];
-	size_t to_end = entry_to_end(entry, objects[0]), size = shape->size;
-	unsigned index = shape->objects - (unsigned)(to_end * shape->recip >> RECIP_SHIFT), i;
+	uint64_t to_end = entry_to_end(entry, objects[0]), near = 64 * (uint64_t)shape->size;
+	unsigned index = shape->objects - (unsigned)(to_end * shape->recip >> RECIP_SHIFT);
 	if (unlikely(index >= shape->objects)) /* no slab has none */
 		misuse_pointer("free", objects[0]); /* freed twice: its slab is gone */
-	struct group group = group_at(entry_descriptor(entry), shape->words, index);
 
-	__builtin_prefetch(group.slab);
-	__builtin_prefetch(group.free_bits);
-	if (count == 1 || (uintptr_t)objects[1] - (uintptr_t)objects[0] + 64 * size >= 128 * size)
-		return group; /* the next is far away */
-	size_t before = index % 64 * size, after = (64 - index % 64) * size;
-	uintptr_t start = (uintptr_t)objects[0] - before;
-	size_t room = before + (after < to_end ? after : to_end);
-	for (i = 1; i < count && (uintptr_t)objects[i] - start < room; i++) {
-		uint64_t bit = (uint64_t)1 << (((uintptr_t)objects[i] - start) * shape->recip >> RECIP_SHIFT);
-		twice |= group.bits & bit;
-		group.bits |= bit;
-	}
-	if (unlikely(twice))
-		misuse_double_free("free", (char *)start + (size_t)__builtin_ctzll(twice) * size, size);
-	group.count = i;
-	return group;
+	group_at(group, entry_descriptor(entry), shape->words, index);
+	__builtin_prefetch(group->slab);
+	__builtin_prefetch(group->free_bits);
+	if (count > 1 && (uintptr_t)objects[1] - (uintptr_t)objects[0] + near < 2 * near)
+		group->count = gather_more(group, objects, count, shape, index, to_end);
+	return group->count;
 }
 
 void flush(struct heap *heap, void **objects, unsigned count)
@@ -128,8 +138,8 @@ void flush(struct heap *heap, void **objects, unsigned count)
 	struct slab *dead = NULL;
 
 	memset(none_before, 0, COMBINE_BACK * sizeof *groups);
-	for (unsigned i = 0; i < count; i += (end++)->count)
-		*end = gather(objects + i, count - i);
+	for (unsigned i = 0; i < count; end++)
+		i += gather(end, objects + i, count - i);
 	DTRACE_PROBE2(qslab, flush, count, end - groups);
 
 	struct group *remotes = groups;

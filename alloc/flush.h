@@ -19,15 +19,22 @@ static inline struct slab *slab_of(const void *object)
 	return entry_descriptor(entry_of(object));
 }
 
-static inline struct group group_at(struct slab *slab, unsigned words, unsigned index)
+/* Of one object, by its slab, that slab's bitmap words, and its index. */
+static inline void group_at(struct group *group, struct slab *slab, unsigned words, unsigned index)
 {
-	_Atomic uint64_t *bits = (void *)((char *)slab + slab_free_offset(words));
-	return (struct group){slab, bits + index / 64, (uint64_t)1 << index % 64, index / 64, 1};
+	group->slab = slab;
+	group->free_bits = (_Atomic uint64_t *)((char *)slab + slab_free_offset(words)) + index / 64;
+	group->bits = (uint64_t)1 << index % 64;
+	group->word = index / 64;
+	group->count = 1;
 }
 
 static inline struct group group_of(struct slab *slab, const void *object)
 {
-	return group_at(slab, slab->words, slab_index_of_start(slab, object));
+	struct group group;
+
+	group_at(&group, slab, slab->words, slab_index_of_start(slab, object));
+	return group;
 }
 
 /* At most MAGAZINE_MAX objects of any slabs. The heap's own thread, no lock held. */

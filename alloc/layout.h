@@ -121,25 +121,30 @@ static inline void *slab_object(const struct slab *slab, unsigned index)
 }
 
 /*
- * A hint against double frees: free leaves a mark in an object's second word, malloc clears it. A marked
- * object may be free already, and is looked for in its thread's magazine and its slab; any other is not.
+ * A hint against double frees: free leaves a mark in an object's third 4 bytes, malloc clears it. (Of 8, a look right
+ * after a narrower store there stalls: 1.2 ns more in pair-16.) A marked object may be free already, and is looked for in its thread's magazine and its slab; any other is not.
  * Nothing else depends on the mark: a program that overwrites or copies it loses or delays nothing.
  */
-#define FREED_MARK ((uint64_t)0x9e3779b97f4a7c15)
+#define FREED_MARK 0x9e3779b9u
+
+static inline uint32_t *mark_of(const void *object)
+{
+	return (uint32_t *)object + 2;
+}
 
 static inline void mark_freed(void *object)
 {
-	((uint64_t *)object)[1] = FREED_MARK;
+	*mark_of(object) = FREED_MARK;
 }
 
 static inline void mark_live(void *object)
 {
-	((uint64_t *)object)[1] = 0;
+	*mark_of(object) = 0;
 }
 
 static inline bool marked_freed(const void *object)
 {
-	return ((const uint64_t *)object)[1] == FREED_MARK;
+	return *mark_of(object) == FREED_MARK;
 }
 
 /* The object of the lowest of some bits of a bitmap word. */

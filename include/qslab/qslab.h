@@ -61,7 +61,7 @@ QSLAB_API void *qslab_aligned_alloc(size_t alignment, size_t size)
  * Gives an object back; NULL is accepted; errno is kept. Aborts with one line on a pointer that is not
  * ours or is inside an object. A double free aborts at once if the object lies in this thread's magazine or in
  * its slab, else (it lies in another thread's magazine, or was written to after the first free) when it returns
- * to its slab. The object's second word is overwritten. Cost: an array push; every few dozen calls a flush.
+ * to its slab. A word of the object is overwritten. Cost: an array push; every few dozen calls a flush.
  */
 QSLAB_API void qslab_free(void *object);
 
