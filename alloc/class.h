@@ -70,12 +70,12 @@ static inline bool class_is_slab(unsigned class)
 	return class != CLASS_NONE && class != CLASS_LARGE;
 }
 
-/* size <= MEDIUM_MAX. Before class_init this is CLASS_NONE, whose magazine is always empty. */
+/* CLASS_NONE, whose magazine is always empty, beyond MEDIUM_MAX, and before class_init. */
 static inline unsigned class_of(size_t size)
 {
 	if (likely(size <= SMALL_MAX))
 		return class_small[(size + 15) >> 4];
-	return class_medium[(size + 127) >> 7];
+	return likely(size <= MEDIUM_MAX) ? class_medium[(size + 127) >> 7] : CLASS_NONE;
 }
 
 #endif

@@ -11,8 +11,6 @@
 
 static inline void *fast_malloc(size_t size)
 {
-	if (unlikely(size > MEDIUM_MAX))
-		return slow_malloc(size);
 	struct magazine *magazine = &thread_heap->magazines[class_of(size)];
 	void **top = load_relaxed(&magazine->top);
 	void *object = *top;

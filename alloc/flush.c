@@ -95,12 +95,16 @@ static SLOW unsigned gather_more(struct group *group, void **objects, unsigned c
                                  unsigned index, size_t to_end)
 {
 	size_t size = shape->size, before = index % 64 * size, after = (64 - index % 64) * size;
-	uintptr_t start = (uintptr_t)objects[0] - before;
+	uintptr_t start = (uintptr_t)objects[0] - before, next = (uintptr_t)objects[0] + size;
 	size_t room = before + (after < to_end ? after : to_end);
-	uint64_t recip = shape->recip, bits = group->bits, twice = 0;
+	uintptr_t end = start + room;
+	uint64_t recip = shape->recip, bits, twice = 0;
 	unsigned i;
 
-	for (i = 1; i < count && (uintptr_t)objects[i] - start < room; i++) {
+	for (i = 1; i < count && (uintptr_t)objects[i] == next && next < end; i++) /* in order */
+		next += size;
+	bits = ~(uint64_t)0 >> (64 - i) << index % 64;
+	for (; i < count && (uintptr_t)objects[i] - start < room; i++) {
 		uint64_t bit = (uint64_t)1 << (((uintptr_t)objects[i] - start) * recip >> RECIP_SHIFT);
 		twice |= bits & bit;
 		bits |= bit;
