@@ -161,6 +161,7 @@ static bool purge(void)
 			main_source->purge();
 			gate_leave();
 		}
+		meta_trim();
 		size_t purged = load_relaxed(&source_purged) - before;
 		lock_take(&cache.lock);
 		cache.purged_lately += purged;
