@@ -204,6 +204,7 @@ struct heap {
 	unsigned slow_calls;                    /* the heap's thread: paces span_tick */
 	struct heap *all_next;                  /* const once published */
 	struct heap *orphan_next;               /* orphans lock */
+	struct returns *_Atomic returns;        /* the heap's thread: set once, if it samples (profile.h) */
 	_Alignas(CACHE_LINE) _Atomic(struct slab *) notify; /* any thread */
 	_Alignas(CACHE_LINE) struct bin bins[CLASS_OWN]; /* lock */
 	/* the heap's thread; from CLASS_OWN on, and below, untouched memory in a process without caches */
@@ -211,6 +212,11 @@ struct heap {
 	struct bin *own_bins[CLASS_OWN_COUNT];  /* lock: set once */
 };
 
+
+static inline struct returns *heap_returns(struct heap *heap)
+{
+	return atomic_load_explicit(&heap->returns, acquire); /* pairs with profile_attach */
+}
 
 /* Lock, or the heap's thread. NULL: an own class that the heap never had a slab of. */
 static inline struct bin *heap_bin(struct heap *heap, unsigned class)

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "stack.h"
 #include "report.h"
+#include "segment.h"
 
 #include <errno.h>
 #include <execinfo.h>
@@ -27,7 +28,7 @@ _Static_assert(sizeof(struct entry) == sizeof(uint64_t), "an entry's head is one
 static struct {
 	struct lock lock;
 	uint64_t *words;                /* const after stack_start; words[0] is no entry */
-	size_t used;                    /* lock */
+	_Atomic uint64_t used;          /* lock; tools read it */
 	_Atomic uint32_t *buckets;      /* written under the lock */
 } depot;
 
@@ -52,7 +53,7 @@ bool stack_start(void)
 		return false;
 	depot.words = memory;
 	depot.buckets = (void *)(depot.words + WORDS);
-	depot.used = 1;
+	store_relaxed(&depot.used, 1);
 	return true;
 }
 
@@ -67,11 +68,12 @@ static uint32_t find(uint32_t id, void **frames, unsigned depth)
 /* Lock held. */
 static uint32_t add(_Atomic uint32_t *bucket, void **frames, unsigned depth)
 {
-	if (WORDS - depot.used < depth + 1)
+	uint64_t used = load_relaxed(&depot.used);
+	if (WORDS - used < depth + 1)
 		return 0;
-	uint32_t id = (uint32_t)depot.used;
+	uint32_t id = (uint32_t)used;
 	struct entry *entry = entry_at(id);
-	depot.used += depth + 1;
+	store_relaxed(&depot.used, used + depth + 1);
 	entry->next = load_relaxed(bucket);
 	entry->depth = depth;
 	memcpy(entry->frames, frames, depth * sizeof *frames);
@@ -97,15 +99,15 @@ static uint32_t intern(void **frames, unsigned depth)
 	return id;
 }
 
-SLOW static uint32_t stack_here(void)
+SLOW static uint32_t stack_here(int most)
 {
-	void *frames[STACK_DEPTH + INSIDE];
+	void *frames[STACK_DEPTH_PROFILE + INSIDE];
 
 	if (!depot.words || busy)
 		return 0;
 	busy = true;
 	atomic_signal_fence(memory_order_seq_cst);
-	int depth = backtrace(frames, STACK_DEPTH + INSIDE);
+	int depth = backtrace(frames, most + INSIDE);
 	uint32_t id = depth > INSIDE ? intern(frames + INSIDE, (unsigned)depth - INSIDE) : 0;
 	atomic_signal_fence(memory_order_seq_cst);
 	busy = false;
@@ -124,9 +126,17 @@ SLOW struct event event_now(void)
 	int saved = errno;
 	if (!own_thread)
 		own_thread = gettid();
-	struct event event = {stack_here(), own_thread, clock_now()};
+	struct event event = {stack_here(STACK_DEPTH), own_thread, clock_now()};
 	errno = saved;
 	return event;
+}
+
+SLOW uint32_t stack_take(void)
+{
+	int saved = errno;
+	uint32_t id = stack_here(STACK_DEPTH_PROFILE);
+	errno = saved;
+	return id;
 }
 
 void event_print(const char *what, const struct event *event)
@@ -156,4 +166,10 @@ void stack_after_fork(void)
 {
 	own_thread = 0;
 	lock_drop(&depot.lock);
+}
+
+void stack_publish(struct qslab_segment_profile *out)
+{
+	out->stacks = (uintptr_t)depot.words;
+	out->stacks_used = PUBLISH_WORD(depot.used, 8);
 }
