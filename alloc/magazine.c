@@ -279,27 +279,11 @@ static void *refill(struct heap *heap, unsigned class)
 
 /* ---- of a thread that samples (profile.h) ------------------------------------------------------------------- */
 
-/* The empty magazine is exchanged for the returns, which have objects: one of these. */
-static inline void *take_returns(struct magazine *magazine, struct magazine *returns)
-{
-	void **full = load_relaxed(&returns->slots), **old = load_relaxed(&magazine->slots);
-	void **top = load_relaxed(&returns->top);
-	size_t limit = (size_t)(returns->limit - full);
-
-	magazine->limit = full + (magazine->limit - old);
-	store_relaxed(&magazine->slots, full); /* in two places for a moment, rather than in none */
-	atomic_store_explicit(&magazine->top, top - 1, release);
-	returns->limit = old + limit;
-	store_relaxed(&returns->slots, old);
-	atomic_store_explicit(&returns->top, old, release);
-	return *top;
-}
-
 /* Doubles the magazine's `left` objects: few that go round take the slow path often. How many it has then. */
 static unsigned add_more(struct heap *heap, unsigned class, unsigned left)
 {
 	struct magazine *magazine = &heap->magazines[class];
-	unsigned room = classes[class].capacity - left, want = left + 1 < room ? left + 1 : room;
+	unsigned room = classes[class].capacity - 1u - left, want = left + 1 < room ? left + 1 : room;
 	void **first = magazine->slots + left + 1;
 	int saved = errno;
 
@@ -362,10 +346,6 @@ SLOW static void *refill_profiled(struct heap *heap, unsigned class)
 	uint64_t until = returns->until[class];
 	unsigned count = slots ? (unsigned)(load_relaxed(&frees->top) - slots) : 0;
 	bool exchange = count && load_relaxed(&magazine->slots);
-	if (likely(exchange && count < until && count * 4 >= classes[class].capacity * 3u)) {
-		returns->until[class] = until - count;
-		return take_returns(magazine, frees);
-	}
 	if (until == 1)
 		return refill_sampled(heap, class);
 	return refill_until(heap, class, until, exchange);

@@ -83,4 +83,41 @@ void profile_after_fork(void);
 /* Tests: threads made from now on draw from this. */
 void profile_seed(uint64_t seed);
 
+/* ---- refill from returns: nearly every slow malloc of a sampling thread ------------------------------------------- */
+
+/* The empty magazine is exchanged for the returns, which have objects: one of these. */
+static inline void *take_returns(struct magazine *magazine, struct magazine *returns)
+{
+	void **full = load_relaxed(&returns->slots), **old = load_relaxed(&magazine->slots);
+	void **top = load_relaxed(&returns->top);
+	size_t limit = (size_t)(returns->limit - full);
+
+	magazine->limit = full + (magazine->limit - old);
+	store_relaxed(&magazine->slots, full); /* in two places for a moment, rather than in none */
+	atomic_store_explicit(&magazine->top, top - 1, release);
+	returns->limit = old + limit;
+	store_relaxed(&returns->slots, old);
+	atomic_store_explicit(&returns->top, old, release);
+	return *top;
+}
+
+/*
+ * If the class's returns are a good part of a magazine, and none of them is to be sampled: one of them, while the rest
+ * become the magazine, which is empty. Else NULL.
+ */
+static inline void *profile_refill(struct heap *heap, unsigned class)
+{
+	struct returns *returns = load_relaxed(&heap->returns);
+
+	if (unlikely(!returns || returns->rate != load_relaxed(&profile_rate)))
+		return NULL;
+	struct magazine *magazine = &heap->magazines[class], *frees = &returns->magazines[class];
+	size_t count = (size_t)(load_relaxed(&frees->top) - load_relaxed(&frees->slots));
+	if (unlikely(!*load_relaxed(&frees->top) || count >= returns->until[class] ||
+	             count * 4 < classes[class].capacity * 3u || !load_relaxed(&magazine->slots)))
+		return NULL;
+	returns->until[class] -= count;
+	return take_returns(magazine, frees);
+}
+
 #endif

@@ -35,7 +35,7 @@ static void *new_large(size_t size, size_t alignment, bool zero)
 	return noted(object);
 }
 
-void *slow_malloc(size_t size)
+SLOW static void *slower_malloc(size_t size)
 {
 	if (unlikely(size > PTRDIFF_MAX))
 		return no_memory();
@@ -52,6 +52,16 @@ void *slow_malloc(size_t size)
 	if (likely(object))
 		mark_live(object);
 	return noted(object);
+}
+
+void *slow_malloc(size_t size)
+{
+	void *object;
+
+	if (likely(!profiling) || size > MEDIUM_MAX || !(object = profile_refill(thread_heap, class_of(size))))
+		return slower_malloc(size);
+	mark_live(object);
+	return object;
 }
 
 /* Not a slab object's start. Sampled, it must not be retired already; its free is noted. */

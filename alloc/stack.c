@@ -15,7 +15,7 @@
 
 #define BUCKETS ((size_t)1 << 16)
 #define WORDS ((size_t)8 << 20) /* 64 MiB of addresses: half a million stacks. Later ones are not known */
-#define INSIDE 2                /* frames of this file */
+#define INSIDE_MOST 2           /* frames of this file */
 
 struct entry {
 	uint32_t next;  /* const: of the same bucket, or 0 */
@@ -99,16 +99,17 @@ static uint32_t intern(void **frames, unsigned depth)
 	return id;
 }
 
-SLOW static uint32_t stack_here(int most)
+/* Without the first `inside` frames. */
+SLOW static uint32_t stack_here(int most, int inside)
 {
-	void *frames[STACK_DEPTH_PROFILE + INSIDE];
+	void *frames[STACK_DEPTH_PROFILE + INSIDE_MOST];
 
 	if (!depot.words || busy)
 		return 0;
 	busy = true;
 	atomic_signal_fence(memory_order_seq_cst);
-	int depth = backtrace(frames, most + INSIDE);
-	uint32_t id = depth > INSIDE ? intern(frames + INSIDE, (unsigned)depth - INSIDE) : 0;
+	int depth = backtrace(frames, most + inside);
+	uint32_t id = depth > inside ? intern(frames + inside, (unsigned)(depth - inside)) : 0;
 	atomic_signal_fence(memory_order_seq_cst);
 	busy = false;
 	return id;
@@ -126,17 +127,14 @@ SLOW struct event event_now(void)
 	int saved = errno;
 	if (!own_thread)
 		own_thread = gettid();
-	struct event event = {stack_here(STACK_DEPTH), own_thread, clock_now()};
+	struct event event = {stack_here(STACK_DEPTH, 2), own_thread, clock_now()};
 	errno = saved;
 	return event;
 }
 
-SLOW uint32_t stack_take(void)
+uint32_t stack_take(void)
 {
-	int saved = errno;
-	uint32_t id = stack_here(STACK_DEPTH_PROFILE);
-	errno = saved;
-	return id;
+	return stack_here(STACK_DEPTH_PROFILE, 1); /* a frame of ours too many, or none, as it is compiled */
 }
 
 void event_print(const char *what, const struct event *event)
