@@ -254,6 +254,7 @@ void profile_publish(struct qslab_segment_profile *out)
 		.sample_rate = PUBLISH(struct profiled, rate, 8),
 		.sample_size = PUBLISH(struct profiled, size, 8),
 		.stack = PUBLISH(struct profiled, stack, 4),
+		.klass = PUBLISH(struct profiled, class, 4),
 		.returns = PUBLISH(struct heap, returns, 8),
 	};
 	stack_publish(out);

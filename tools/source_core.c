@@ -27,7 +27,7 @@ struct load {
 };
 
 struct named {
-	uint64_t start, end;
+	uint64_t start, end, offset;
 	const char *name;
 };
 
@@ -110,12 +110,12 @@ static void core_resident(struct source *source, uint64_t start, size_t pages, u
 
 /* ---- mappings ------------------------------------------------------------------------------------------- */
 
-static const char *name_of(const struct core *core, uint64_t start, uint64_t end)
+static const struct named *named_at(const struct core *core, uint64_t start, uint64_t end)
 {
 	for (size_t i = 0; i < core->name_count; i++)
 		if (core->names[i].start < end && start < core->names[i].end)
-			return core->names[i].name;
-	return "";
+			return &core->names[i];
+	return NULL;
 }
 
 static bool core_map(struct source *source, bool detail, struct mappings *mappings)
@@ -124,8 +124,10 @@ static bool core_map(struct source *source, bool detail, struct mappings *mappin
 
 	for (size_t i = 0; i < core->load_count; i++) {
 		const struct load *load = &core->loads[i];
-		struct mapping *mapping = mappings_add(mappings, load->start, load->end,
-		                                       name_of(core, load->start, load->end));
+		const struct named *named = named_at(core, load->start, load->end);
+		struct mapping *mapping = mappings_add(mappings, load->start, load->end, named ? named->name : "");
+		mapping->offset = named ? named->offset + load->start - named->start : 0;
+		mapping->executable = load->flags & PF_X;
 		mapping->readable = load->flags & PF_R;
 		mapping->writable = load->flags & PF_W;
 		size_t pages = load->filed / SOURCE_PAGE;
@@ -177,7 +179,7 @@ static void take_names(struct core *core, const uint64_t *words, size_t size)
 		return;
 	core->names = need(calloc(count + 1, sizeof *core->names));
 	for (uint64_t i = 0; i < count && text < end && memchr(text, 0, (size_t)(end - text)); i++) {
-		core->names[core->name_count++] = (struct named){words[2 + 3 * i], words[3 + 3 * i], text};
+		core->names[core->name_count++] = (struct named){words[2 + 3 * i], words[3 + 3 * i], words[4 + 3 * i] * words[1], text};
 		text += strlen(text) + 1;
 	}
 }

@@ -233,7 +233,7 @@ struct qslab_segment_readers {
  * The sampled heap profile. Sample i stands at samples + i * stride, for i < used; one whose `object` is 0 is free.
  * `object` is the address of a large object. If it stands for one of a size class, `shadow` is that one: it is neither
  * free nor in anyone's hands, and keeps its slab as the sampled object would have. It was sampled with a probability
- * of 1 - exp(-size / rate). Stack s is 8-byte words from stacks + 8 * s on: in the first one's upper half the number of
+ * of 1 - exp(-size / rate), size being its class's, or its own then. Stack s is 8-byte words from stacks + 8 * s on: in the first one's upper half the number of
  * frames, then their return addresses, innermost first.
  */
 struct qslab_segment_profile {
@@ -246,9 +246,8 @@ struct qslab_segment_profile {
 	uint32_t stride;
 	uint32_t object, shadow;     /* u64, in a sample */
 	uint32_t sample_rate, sample_size; /* u64 */
-	uint32_t stack;              /* u32; 0: not known */
+	uint32_t stack, klass;       /* u32; stack: 0: not known. klass: classes.large: it stands for itself */
 	uint32_t returns;            /* u64, in a heap: address of a second list of magazines, for frees; 0: none */
-	uint32_t reserved;
 };
 
 struct qslab_segment {
