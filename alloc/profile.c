@@ -211,6 +211,19 @@ unsigned profile_class(const void *object)
 	return large && large->profiled && large->span.start == object ? large->profiled->class : CLASS_NONE;
 }
 
+void profile_each(void (*callback)(const struct profiled *profiled, void *argument), void *argument)
+{
+	uint64_t used = load_relaxed(&all.used);
+
+	for (uint64_t i = 0; i < used; i++) {
+		lock_take(&all.lock); /* for each: there may be many */
+		const struct profiled *profiled = &all.list[i];
+		if (atomic_load_explicit(&profiled->object, acquire)) /* pairs with note */
+			callback(profiled, argument);
+		lock_drop(&all.lock);
+	}
+}
+
 /* ---- start, fork, tools ------------------------------------------------------------------------------------- */
 
 void profile_start(void)

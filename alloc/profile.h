@@ -78,6 +78,9 @@ void profile_move(struct profiled *profiled, void *object);
 /* The class that a sampled object stands for, CLASS_LARGE if none; CLASS_NONE: it is not sampled. */
 unsigned profile_class(const void *object);
 
+/* Calls back for every sample, under the list's lock. */
+void profile_each(void (*callback)(const struct profiled *profiled, void *argument), void *argument);
+
 void profile_after_fork(void);
 
 /* Tests: threads made from now on draw from this. */

@@ -3,6 +3,7 @@
 #include "debug.h"
 #include "heap.h"
 #include "large.h"
+#include "profile.h"
 #include "region.h"
 
 #include <errno.h>
@@ -183,6 +184,13 @@ static void clear_quarantined(void *object, void *walk)
 	walk_clear(walk, object);
 }
 
+/* The program has the sampled object instead. */
+static void clear_shadow(const struct profiled *profiled, void *walk)
+{
+	if (profiled->shadow)
+		walk_clear(walk, profiled->shadow);
+}
+
 struct walk *walk_new(unsigned class)
 {
 	unsigned first = class ? class : 1, end = class ? class + 1 : load_relaxed(&class_end);
@@ -210,6 +218,8 @@ struct walk *walk_new(unsigned class)
 			clear_magazines(walk, heap, c);
 	if (unlikely(tracking))
 		debug_each_quarantined(clear_quarantined, walk);
+	if (unlikely(profiling))
+		profile_each(clear_shadow, walk);
 	return walk;
 }
 

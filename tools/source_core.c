@@ -118,6 +118,26 @@ static const struct named *named_at(const struct core *core, uint64_t start, uin
 	return NULL;
 }
 
+static int by_start(const void *a, const void *b)
+{
+	const struct mapping *x = a, *y = b;
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+/* Debuggers' cores leave out what is in files: code, above all. */
+static void add_left_out(const struct core *core, struct mappings *mappings)
+{
+	for (size_t i = 0; i < core->name_count; i++) {
+		const struct named *named = &core->names[i];
+		if (find(core, named->start))
+			continue;
+		struct mapping *mapping = mappings_add(mappings, named->start, named->end, named->name);
+		mapping->offset = named->offset;
+		mapping->readable = mapping->executable = true;
+	}
+	qsort(mappings->list, mappings->count, sizeof *mappings->list, by_start);
+}
+
 static bool core_map(struct source *source, bool detail, struct mappings *mappings)
 {
 	struct core *core = (struct core *)source;
@@ -140,6 +160,7 @@ static bool core_map(struct source *source, bool detail, struct mappings *mappin
 		mappings->rss += mapping->rss;
 		free(flags);
 	}
+	add_left_out(core, mappings);
 	return true;
 }
 
