@@ -3,8 +3,8 @@
  *
  * An object of a slab is in exactly one place:
  *
- *     live       the program has it
- *     magazine   in one heap's magazine (only that heap's thread reads or writes it)
+ *     live       the program has it, or a sampled object that stands for it (profile.h)
+ *     magazine   in one heap's magazine or returns (only that heap's thread reads or writes them)
  *     free       its bit is set in its slab's free[] (the lock of the slab's heap)
  *     remote     its bit is set in its slab's remote[], freed by another heap's thread, not yet taken in
  *
