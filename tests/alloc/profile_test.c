@@ -181,6 +181,7 @@ Test(profile, ends_by_free)
 		for (size_t at = 0; at < (size < old ? size : old); at++)
 			cr_assert(live[i][at] == (char)i);
 		memset(live[i], (int)i, size);
+		cr_assert(profile_class(live[i]) == (size <= MEDIUM_MAX ? class_of(size) : CLASS_LARGE));
 	}
 	cr_assert(all().samples == COUNT);
 	for (unsigned i = 0; i < COUNT; i++)
