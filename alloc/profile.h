@@ -18,6 +18,9 @@
  * When it ends. The sample hangs on the large object's descriptor, and ends where that does, before the span is free.
  * So a sample never outlives its object, and no other object can be at its address.
  *
+ * Elsewhere a sampled object counts as live besides its shadow. Samples and stacks take 120 MiB of addresses, of
+ * which what is used becomes resident.
+ *
  * Not sampled: objects of caches that have a class of their own, threads past their end, the debug mode. The mode is
  * const from start; the rate is one word, which a tool may write from outside (qslab profile --rate), 0 for none; a
  * thread draws anew at its next refill, which the exponential distribution's lack of memory allows at any time.

@@ -108,9 +108,10 @@ struct rcu_view {
 
 /* A sampled object of the heap profile; SNAPSHOT_PROFILE. */
 struct sample_view {
-	uint64_t object;             /* address of a large object of `larges` */
+	uint64_t object;             /* address of a large object; of `larges`, unless it came since */
 	uint64_t shadow;             /* the object of a slab that it stands for; 0: none */
-	uint64_t size;               /* of its class; 0: it is a large object itself */
+	uint64_t size;               /* of its class; of a large object its own */
+	enum place place;            /* LIVE, WAITING or READY */
 	double weight;               /* it stands for so many objects */
 	const uint64_t *stack;       /* return addresses, innermost first; in stack_words */
 	size_t depth;

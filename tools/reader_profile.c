@@ -21,12 +21,20 @@ static bool read_stacks(struct work *work, uint64_t *words)
 	return !*words || source_read(work->source, profile->stacks, work->out->stack_words, *words * 8);
 }
 
-static bool fits(const struct work *work, const char *sample)
+/* What the rest of the snapshot, some moments older, says of the object; it is not free. */
+static enum place place_of(const struct work *work, uint64_t object)
 {
-	const struct qslab_segment_profile *profile = &work->segment->profile;
-	const struct large_view *large = allocator_large(work->out, word_at(sample, profile->object));
+	const struct large_view *large = allocator_large(work->out, object);
 
-	return large && large->address == word_at(sample, profile->object);
+	return large && large->address == object ? large->place : LIVE;
+}
+
+/* Of a large object that has grown since it was sampled. */
+static uint64_t size_of(const struct work *work, uint64_t object, uint64_t size)
+{
+	const struct large_view *large = allocator_large(work->out, object);
+
+	return large && large->address == object ? large->size : size;
 }
 
 static void add_sample(struct work *work, const char *sample, uint64_t words)
@@ -34,14 +42,17 @@ static void add_sample(struct work *work, const char *sample, uint64_t words)
 	const struct qslab_segment_profile *profile = &work->segment->profile;
 	struct allocator *out = work->out;
 	uint64_t rate = word_at(sample, profile->sample_rate), size = word_at(sample, profile->sample_size);
+	uint64_t object = word_at(sample, profile->object);
+	bool itself = half_at(sample, profile->klass) == work->segment->classes.large;
 	uint32_t stack = half_at(sample, profile->stack);
 
 	GROW(out->samples, out->sample_count);
 	struct sample_view *view = &out->samples[out->sample_count++];
 	*view = (struct sample_view){
-		.object = word_at(sample, profile->object),
+		.object = object,
 		.shadow = word_at(sample, profile->shadow),
-		.size = half_at(sample, profile->klass) == work->segment->classes.large ? 0 : size,
+		.size = itself ? size_of(work, object, size) : size,
+		.place = place_of(work, object),
 		.weight = rate && size ? -1 / expm1(-(double)size / (double)rate) : 1,
 	};
 	uint64_t depth = stack && stack < words ? out->stack_words[stack] >> 32 : 0;
@@ -69,7 +80,7 @@ bool read_profile(struct work *work)
 	            source_read(work->source, profile->samples, second, count * stride) && read_stacks(work, &words);
 	for (uint64_t i = 0; i < count && done; i++) {
 		const char *sample = second + i * stride;
-		if (!memcmp(first + i * stride, sample, stride) && word_at(sample, profile->object) && fits(work, sample))
+		if (!memcmp(first + i * stride, sample, stride) && word_at(sample, profile->object))
 			add_sample(work, sample, words);
 	}
 	free(first);

@@ -243,10 +243,15 @@ const char *symbols_name(struct symbols *symbols, uint64_t address)
 	return text->name;
 }
 
-bool symbols_in_library(struct symbols *symbols, uint64_t address, uint64_t other)
+bool symbols_same_file(struct symbols *symbols, uint64_t address, uint64_t other)
 {
 	const struct mapping *here = mapping_at(symbols, address), *there = mapping_at(symbols, other);
-	return here && there && !strcmp(here->name, there->name) && !file_of(symbols, there)->program;
+	return here && there && !strcmp(here->name, there->name);
+}
+
+bool symbols_in_library(struct symbols *symbols, uint64_t address, uint64_t other)
+{
+	return symbols_same_file(symbols, address, other) && !file_of(symbols, mapping_at(symbols, other))->program;
 }
 
 struct symbols *symbols_new(const struct mappings *mappings, int pid)
