@@ -29,6 +29,7 @@ static struct {
 	_Atomic uint64_t used;       /* lock */
 	struct profiled *free;       /* lock; of those used before */
 	_Atomic uint64_t lost;       /* lock */
+	atomic_size_t shadow_bytes;
 } all;
 
 static _Atomic uint64_t seeds;
@@ -145,6 +146,8 @@ static void note(struct profiled *profiled, struct large *large, uint64_t rate, 
 	profiled->size = class == CLASS_LARGE ? large->size : classes[class].size;
 	profiled->class = class;
 	profiled->stack = stack_take();
+	if (shadow)
+		atomic_fetch_add_explicit(&all.shadow_bytes, profiled->size, relaxed);
 	large->profiled = profiled;
 	atomic_store_explicit(&profiled->object, (uintptr_t)large->span.start, release); /* read from outside */
 }
@@ -189,6 +192,8 @@ void profile_end(struct profiled *profiled)
 {
 	void *shadow = profiled->shadow;
 
+	if (shadow)
+		atomic_fetch_sub_explicit(&all.shadow_bytes, profiled->size, relaxed);
 	store_relaxed(&profiled->object, 0);
 	give_free(profiled);
 	if (!shadow)
@@ -209,6 +214,11 @@ unsigned profile_class(const void *object)
 {
 	struct large *large = profiling ? large_find(object) : NULL;
 	return large && large->profiled && large->span.start == object ? large->profiled->class : CLASS_NONE;
+}
+
+size_t profile_shadow_bytes(void)
+{
+	return load_relaxed(&all.shadow_bytes);
 }
 
 void profile_each(void (*callback)(const struct profiled *profiled, void *argument), void *argument)

@@ -18,8 +18,8 @@
  * When it ends. The sample hangs on the large object's descriptor, and ends where that does, before the span is free.
  * So a sample never outlives its object, and no other object can be at its address.
  *
- * Elsewhere a sampled object counts as live besides its shadow. Samples and stacks take 120 MiB of addresses, of
- * which what is used becomes resident.
+ * The library's own statistics count shadows as they count magazines; from outside they look live. Samples and stacks
+ * take 120 MiB of addresses, of which what is used becomes resident.
  *
  * Not sampled: objects of caches that have a class of their own, threads past their end, the debug mode. The mode is
  * const from start; the rate is one word, which a tool may write from outside (qslab profile --rate), 0 for none; a
@@ -81,6 +81,9 @@ void profile_move(struct profiled *profiled, void *object);
 /* The class that a sampled object stands for, CLASS_LARGE if none; CLASS_NONE: it is not sampled. */
 unsigned profile_class(const void *object);
 
+/* Bytes of shadows: free to the program, like what lies in magazines. */
+size_t profile_shadow_bytes(void);
+
 /* Calls back for every sample, under the list's lock. */
 void profile_each(void (*callback)(const struct profiled *profiled, void *argument), void *argument);
 
@@ -89,7 +92,7 @@ void profile_after_fork(void);
 /* Tests: threads made from now on draw from this. */
 void profile_seed(uint64_t seed);
 
-/* ---- refill from returns: nearly every slow malloc of a sampling thread ------------------------------------------- */
+/* ---- refill from returns: nearly every slow malloc of a sampling thread ------------------------------------------ */
 
 /* The empty magazine is exchanged for the returns, which have objects: one of these. */
 static inline void *take_returns(struct magazine *magazine, struct magazine *returns)

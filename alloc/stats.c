@@ -4,6 +4,7 @@
 #include "large.h"
 #include "meta.h"
 #include "option.h"
+#include "profile.h"
 #include "region.h"
 #include "report.h"
 
@@ -47,7 +48,7 @@ void qslab_memory(struct qslab_memory *memory)
 	memset(memory, 0, sizeof *memory);
 	for (struct heap *heap = heap_first(); heap; heap = heap->all_next)
 		count_heap(heap, memory);
-	memory->magazines += load_relaxed(&heap_stock);
+	memory->magazines += load_relaxed(&heap_stock) + profile_shadow_bytes();
 	memory->live -= memory->live > memory->magazines ? memory->magazines : memory->live;
 	memory->live_large = large_bytes();
 	memory->live += memory->live_large;

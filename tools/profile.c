@@ -51,7 +51,8 @@ static void print_text(FILE *out, const char *name, const struct sites *sites, s
 	size_t rows = sites->count < ROWS_MOST ? sites->count : ROWS_MOST;
 
 	fprintf(out, "%s: %s live, %s waiting for a grace period, %s pinned by nearly empty slabs\n", name,
-	        human_bytes((uint64_t)sites->bytes[VALUE_LIVE]).text, human_bytes((uint64_t)sites->bytes[VALUE_WAITING]).text,
+	        human_bytes((uint64_t)sites->bytes[VALUE_LIVE]).text,
+	        human_bytes((uint64_t)sites->bytes[VALUE_WAITING]).text,
 	        human_bytes((uint64_t)sites->bytes[VALUE_PINNED]).text);
 	fprintf(out, "estimated from %" PRIu64 " %s; ", sites->samples, plural(sites->samples, "sample", "samples"));
 	if (sites->rate)
@@ -117,8 +118,8 @@ static void print_pprof(FILE *out, const struct sites *sites, const struct mappi
 	for (size_t i = 0; i < mappings->count; i++) {
 		const struct mapping *mapping = &mappings->list[i];
 		if (*mapping->name)
-			fprintf(out, "%08" PRIx64 "-%08" PRIx64 " %c%c%c%c %08" PRIx64 " 00:00 0 %s\n", mapping->start, mapping->end,
-			        mapping->readable ? 'r' : '-', mapping->writable ? 'w' : '-', mapping->executable ? 'x' : '-',
+			fprintf(out, "%08" PRIx64 "-%08" PRIx64 " %c%c%c%c %08" PRIx64 " 00:00 0 %s\n", mapping->start,
+			        mapping->end, mapping->readable ? 'r' : '-', mapping->writable ? 'w' : '-', mapping->executable ? 'x' : '-',
 			        mapping->shared ? 's' : 'p', mapping->offset, mapping->name);
 	}
 }

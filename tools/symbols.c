@@ -51,7 +51,8 @@ static const void *part(const struct file *file, uint64_t at, uint64_t size)
 static const Elf64_Ehdr *header_of(const struct file *file)
 {
 	const Elf64_Ehdr *header = part(file, 0, sizeof *header);
-	return header && !memcmp(header->e_ident, ELFMAG, SELFMAG) && header->e_ident[EI_CLASS] == ELFCLASS64 ? header : NULL;
+	bool is = header && !memcmp(header->e_ident, ELFMAG, SELFMAG) && header->e_ident[EI_CLASS] == ELFCLASS64;
+	return is ? header : NULL;
 }
 
 static int by_start(const void *a, const void *b)

@@ -233,11 +233,11 @@ struct qslab_segment_readers {
  * The sampled heap profile. Sample i stands at samples + i * stride, for i < used; one whose `object` is 0 is free.
  * `object` is the address of a large object. If it stands for one of a size class, `shadow` is that one: it is neither
  * free nor in anyone's hands, and keeps its slab as the sampled object would have. It was sampled with a probability
- * of 1 - exp(-size / rate), size being its class's, or its own then. Stack s is 8-byte words from stacks + 8 * s on: in the first one's upper half the number of
- * frames, then their return addresses, innermost first.
+ * of 1 - exp(-size / rate), size being its class's, or its own then. Stack s is 8-byte words from stacks + 8 * s on: in
+ * the first one's upper half the number of frames, then their return addresses, innermost first.
  */
 struct qslab_segment_profile {
-	uint64_t rate;               /* address of a u64: bytes to a sample; 0: none. May be written from outside. 0: no profile */
+	uint64_t rate;               /* address of a u64: bytes to a sample, 0: none; it may be written. 0: no profile */
 	uint64_t samples;            /* address of the first */
 	uint64_t used, lost;         /* addresses of u64s: samples ever used; those there was no room for */
 	uint64_t stacks;             /* 0: none are kept */
