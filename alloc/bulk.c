@@ -45,7 +45,7 @@ static inline size_t give(size_t count, void *const *objects)
 {
 	uint64_t entry = region_has(objects[0]) ? entry_of(objects[0]) : 0;
 	unsigned class = entry_class(entry);
-	struct magazine *magazine = &thread_heap->magazines[class];
+	struct magazine *magazine = &thread_frees[class];
 	uint64_t divisor = magazine->divisor;
 	void **top = load_relaxed(&magazine->top);
 	size_t room = (size_t)(magazine->limit - top), i = 0;

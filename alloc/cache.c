@@ -5,6 +5,7 @@
 #include "flush.h"
 #include "meta.h"
 #include "misuse.h"
+#include "profile.h"
 #include "segment.h"
 
 #include <errno.h>
@@ -112,6 +113,11 @@ void *cache_alloc_slow(struct qslab_cache *cache)
 	if (unlikely(tracking) && object)
 		debug_alloc(object);
 	return object;
+}
+
+bool cache_has_sampled(const struct qslab_cache *cache, const void *object)
+{
+	return cache->class && profile_class(object) == cache->class;
 }
 
 void own_free(const char *call, unsigned class, void *object)
@@ -230,15 +236,11 @@ void class_count(unsigned class, struct class_counts *counts)
 {
 	*counts = (struct class_counts){0};
 	for (struct heap *heap = heap_first(); heap; heap = heap->all_next) {
-		struct magazine *magazine = &heap->magazines[class];
 		lock_take(&heap->lock);
 		struct bin *bin = heap_bin(heap, class);
 		count_slabs(bin ? bin->partial : NULL, counts);
 		count_slabs(bin ? bin->full : NULL, counts);
-		void **slots = load_relaxed(&magazine->slots);
-		size_t count = slots ? (size_t)(load_relaxed(&magazine->top) - slots) : 0;
-		if (count <= classes[class].capacity) /* else its thread is exchanging the array */
-			counts->magazines += count;
+		counts->magazines += heap_count_cached(heap, class);
 		lock_drop(&heap->lock);
 	}
 }

@@ -85,6 +85,9 @@ static inline void *cache_alloc(struct qslab_cache *cache)
 	return object;
 }
 
+/* Has the heap profile given it a span in the place of one of the cache's class? (profile.h) */
+bool cache_has_sampled(const struct qslab_cache *cache, const void *object);
+
 /* Is the object the start of one of the cache's class? */
 static inline bool cache_has(const struct qslab_cache *cache, const void *object)
 {

@@ -31,7 +31,7 @@ static inline void fast_free(const char *call, void *object)
 {
 	if (likely(region_has(object))) {
 		uint64_t entry = entry_of(object);
-		struct magazine *magazine = &thread_heap->magazines[entry_class(entry)];
+		struct magazine *magazine = &thread_frees[entry_class(entry)];
 		if (likely(is_start(entry, object, magazine->divisor))) {
 			void **top = load_relaxed(&magazine->top);
 			uint32_t mark = FREED_MARK;

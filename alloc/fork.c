@@ -15,6 +15,7 @@
 #include "large.h"
 #include "meta.h"
 #include "option.h"
+#include "profile.h"
 #include "region.h"
 #include "segment.h"
 #include "thread.h"
@@ -56,6 +57,7 @@ static void child(void)
 		relist_large();
 	span_after_fork();
 	debug_after_fork();
+	profile_after_fork();
 	segment_after_fork();
 }
 
@@ -64,6 +66,7 @@ __attribute__((constructor(101))) static void start(void)
 	option_init();
 	class_init(); /* while there is one thread: the fast path reads the tables without a check */
 	debug_start();
+	profile_start();
 	segment_init();
 	pthread_atfork(prepare, parent, child);
 }

@@ -3,6 +3,7 @@
 #include "bin.h"
 #include "flush.h"
 #include "meta.h"
+#include "profile.h"
 #include "region.h"
 #include "segment.h"
 #include "slab.h"
@@ -222,22 +223,29 @@ static void forget_lists(struct heap *heap)
 	store_relaxed(&heap->notify, NULL);
 }
 
+static void forget_magazine(struct magazine *magazine)
+{
+	if (!magazine->slots)
+		return;
+	for (void **top = load_relaxed(&magazine->top); top > magazine->slots; top--) {
+		/* twice is harmless: flush_magazine may have been moving objects down */
+		struct group group = group_of(slab_of(*top), *top);
+		_Atomic uint64_t *word = &slab_bits(group.slab)[group.word];
+		store_relaxed(word, load_relaxed(word) | group.bits);
+	}
+	store_relaxed(&magazine->top, magazine->slots);
+}
+
 /* A heap whose thread is gone: what its magazines held is free; lists and counts are made anew. */
 static void forget_thread(struct heap *heap)
 {
 	forget_lists(heap);
 	lock_drop(&heap->lock);
 	for (unsigned c = 1; c < load_relaxed(&class_end); c++) {
-		struct magazine *magazine = &heap->magazines[c];
-		if (!magazine->slots)
-			continue;
-		for (void **top = load_relaxed(&magazine->top); top > magazine->slots; top--) {
-			/* twice is harmless: flush_magazine may have been moving objects down */
-			struct group group = group_of(slab_of(*top), *top);
-			_Atomic uint64_t *word = &slab_bits(group.slab)[group.word];
-			store_relaxed(word, load_relaxed(word) | group.bits);
-		}
-		store_relaxed(&magazine->top, magazine->slots);
+		struct magazine *both[2];
+		unsigned count = heap_magazines_of(heap, c, both);
+		for (unsigned i = 0; i < count; i++)
+			forget_magazine(both[i]);
 	}
 }
 

@@ -58,6 +58,13 @@ extern atomic_size_t heap_stock;
 extern void (*_Atomic heap_donor)(struct heap *heap, unsigned class);
 
 void heap_magazines_init(struct heap *heap);
+void heap_returns_init(struct magazine *magazines);
+
+/* The objects in a class's magazine, and in its returns; any thread, roughly. No more than MAGAZINE_MAX each. */
+size_t heap_count_cached(struct heap *heap, unsigned class);
+
+/* The class's magazine and, if the heap has returns, the one there: *both, and how many. */
+unsigned heap_magazines_of(struct heap *heap, unsigned class, struct magazine *both[2]);
 
 /* All objects of a class's magazine, or of all, back to their slabs. Modest: the magazine starts anew. */
 void heap_flush(struct heap *heap, unsigned class, bool modest);

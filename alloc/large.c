@@ -3,6 +3,7 @@
 #include "layout.h"
 #include "meta.h"
 #include "misuse.h"
+#include "profile.h"
 #include "region.h"
 #include "sample.h"
 #include "segment.h"
@@ -124,6 +125,7 @@ static struct large *create(size_t size, size_t reserve, size_t alignment, bool 
 	if (!large)
 		return NULL;
 	large->sample = NULL;
+	large->profiled = NULL;
 	large->size = PAGES_OF(size) << PAGE_SHIFT;
 	large->pages = PAGES_OF(size) + reserve;
 	large->span = span_alloc(large->pages, alignment, zero);
@@ -170,6 +172,8 @@ static void destroy(struct large *large)
 {
 	DTRACE_PROBE2(qslab, large_free, large->span.start, large->size);
 	list_remove(large);
+	if (unlikely(large->profiled != NULL))
+		profile_end(large->profiled);
 	if (unlikely(large->sample != NULL))
 		sample_keep(large);
 	else
@@ -214,6 +218,11 @@ static void *move(struct large *large, size_t size)
 	}
 	if (!by_page_tables || !move_pages(new->span.start, large->span.start, large->size))
 		memcpy(new->span.start, large->span.start, large->size);
+	if (unlikely(large->profiled != NULL)) {
+		new->profiled = large->profiled;
+		profile_move(new->profiled, new->span.start);
+		large->profiled = NULL;
+	}
 	mark_large(large, false);
 	destroy(large);
 	return new->span.start;

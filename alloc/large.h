@@ -17,6 +17,7 @@ struct large {
 	size_t pages;              /* of the span */
 	size_t size;               /* usable: whole pages of the object */
 	struct large *next, *prev; /* large lock: list of all, for statistics and fork */
+	struct profiled *profiled; /* if the heap profile has sampled it (profile.h); const once allocated */
 	struct sample *sample;     /* who has to do with it, if it is sampled (sample.h): const once allocated */
 };
 

@@ -3,8 +3,8 @@
  *
  * An object of a slab is in exactly one place:
  *
- *     live       the program has it
- *     magazine   in one heap's magazine (only that heap's thread reads or writes it)
+ *     live       the program has it, or a sampled object that stands for it (profile.h)
+ *     magazine   in one heap's magazine or returns (only that heap's thread reads or writes them)
  *     free       its bit is set in its slab's free[] (the lock of the slab's heap)
  *     remote     its bit is set in its slab's remote[], freed by another heap's thread, not yet taken in
  *
@@ -209,6 +209,7 @@ struct heap {
 	unsigned slow_calls;                    /* the heap's thread: paces span_tick */
 	struct heap *all_next;                  /* const once published */
 	struct heap *orphan_next;               /* orphans lock */
+	struct returns *_Atomic returns;        /* the heap's thread: set once, if it samples (profile.h) */
 	_Alignas(CACHE_LINE) _Atomic(struct slab *) notify; /* any thread */
 	_Alignas(CACHE_LINE) struct bin bins[CLASS_OWN]; /* lock */
 	/* the heap's thread; from CLASS_OWN on, and below, untouched memory in a process without caches */
@@ -216,6 +217,11 @@ struct heap {
 	struct bin *own_bins[CLASS_OWN_COUNT];  /* lock: set once */
 };
 
+
+static inline struct returns *heap_returns(struct heap *heap)
+{
+	return atomic_load_explicit(&heap->returns, acquire); /* pairs with profile_attach */
+}
 
 /* Lock, or the heap's thread. NULL: an own class that the heap never had a slab of. */
 static inline struct bin *heap_bin(struct heap *heap, unsigned class)

@@ -2,8 +2,10 @@
 #include "heap.h"
 #include "flush.h"
 #include "meta.h"
+#include "profile.h"
 #include "span.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/sdt.h>
 
@@ -23,8 +25,29 @@ struct heap heap_none = {
 
 void heap_magazines_init(struct heap *heap)
 {
+	heap_returns_init(heap->magazines);
+}
+
+void heap_returns_init(struct magazine *magazines)
+{
 	for (unsigned c = 0; c <= CLASS_LARGE; c++)
-		heap->magazines[c] = (struct magazine){empty_slots, empty_slots, classes[c].divisor, NULL};
+		magazines[c] = (struct magazine){empty_slots, empty_slots, classes[c].divisor, NULL};
+}
+
+unsigned heap_magazines_of(struct heap *heap, unsigned class, struct magazine *both[2])
+{
+	both[0] = &heap->magazines[class];
+	if (likely(!heap_returns(heap)) || class >= CLASS_OWN)
+		return 1;
+	both[1] = &heap_returns(heap)->magazines[class];
+	return 2;
+}
+
+/* Where its frees go. */
+static struct magazine *frees_of(struct heap *heap, unsigned class)
+{
+	struct magazine *both[2];
+	return both[heap_magazines_of(heap, class, both) - 1];
 }
 
 /* ---- arrays ------------------------------------------------------------------------------------------------- */
@@ -106,25 +129,35 @@ static void flush_magazine(struct heap *heap, struct magazine *magazine, unsigne
 	flush(heap, objects, count);
 }
 
+/* An own class's lock. */
+static void empty(struct heap *heap, struct magazine *magazine, bool modest)
+{
+	void **slots = load_relaxed(&magazine->slots);
+
+	if (!slots)
+		return;
+	unsigned count = (unsigned)(load_relaxed(&magazine->top) - slots);
+	if (count)
+		flush_magazine(heap, magazine, count);
+	if (modest && magazine->limit > slots + FIRST_LIMIT)
+		magazine->limit = slots + FIRST_LIMIT;
+}
+
 void heap_flush(struct heap *heap, unsigned class, bool modest)
 {
-	struct magazine *magazine = &heap->magazines[class];
 	struct lock *lock = class >= CLASS_OWN ? &own_class(class)->lock : NULL;
+	struct magazine *both[2];
+	unsigned count = heap_magazines_of(heap, class, both);
 
-	if (!load_relaxed(&magazine->slots))
-		return;
-	if (lock)
-		lock_take(lock);
-	void **slots = load_relaxed(&magazine->slots);
-	if (slots) {
-		unsigned count = (unsigned)(load_relaxed(&magazine->top) - slots);
-		if (count)
-			flush_magazine(heap, magazine, count);
-		if (modest && magazine->limit > slots + FIRST_LIMIT)
-			magazine->limit = slots + FIRST_LIMIT;
+	for (unsigned i = 0; i < count; i++) {
+		if (!load_relaxed(&both[i]->slots))
+			continue;
+		if (lock)
+			lock_take(lock);
+		empty(heap, both[i], modest);
+		if (lock)
+			lock_drop(lock);
 	}
-	if (lock)
-		lock_drop(lock);
 }
 
 void heap_flush_all(struct heap *heap, bool modest)
@@ -174,7 +207,7 @@ static void pace(struct heap *heap)
 
 void heap_overflow(struct heap *heap, unsigned class, void *object)
 {
-	struct magazine *magazine = &heap->magazines[class];
+	struct magazine *magazine = frees_of(heap, class);
 	const struct class_info *info = &classes[class];
 
 	if (unlikely(!magazine_ready(magazine, class))) {
@@ -197,17 +230,21 @@ void heap_overflow(struct heap *heap, unsigned class, void *object)
 
 bool heap_has_free(struct heap *heap, unsigned class, const void *object)
 {
-	struct magazine *magazine = &heap->magazines[class];
+	struct magazine *both[2];
+	unsigned count = heap_magazines_of(heap, class, both);
 
-	for (void **slot = load_relaxed(&magazine->top); slot && *slot; slot--)
-		if (*slot == object)
-			return true;
+	for (unsigned i = 0; i < count; i++)
+		for (void **slot = load_relaxed(&both[i]->top); slot && *slot; slot--)
+			if (*slot == object)
+				return true;
 	struct group group = group_of(slab_of(object), object);
 	return (load_relaxed(&slab_bits(group.slab)[group.word]) |
 	        load_relaxed(&group.slab->remote[group.word])) & group.bits;
 }
 
-void *heap_refill(struct heap *heap, unsigned class)
+/* ---- refill ------------------------------------------------------------------------------------------------- */
+
+static void *refill(struct heap *heap, unsigned class)
 {
 	struct magazine *magazine = &heap->magazines[class];
 	void *object = NULL;
@@ -238,4 +275,100 @@ void *heap_refill(struct heap *heap, unsigned class)
 	}
 	DTRACE_PROBE2(qslab, refill, class, object);
 	return object;
+}
+
+/* ---- of a thread that samples (profile.h) ------------------------------------------------------------------- */
+
+/* Doubles the magazine's `left` objects: few that go round take the slow path often. How many it has then. */
+static unsigned add_more(struct heap *heap, unsigned class, unsigned left)
+{
+	struct magazine *magazine = &heap->magazines[class];
+	unsigned room = classes[class].capacity - 1u - left, want = left + 1 < room ? left + 1 : room;
+	void **first = magazine->slots + left + 1;
+	int saved = errno;
+
+	if (!want)
+		return left;
+	unsigned taken = heap_supply(heap, class, first + want - 1, want);
+	if (taken < want)
+		memmove(first, first + want - taken, taken * sizeof(void *));
+	store_relaxed(&magazine->top, magazine->slots + left + taken);
+	errno = saved;
+	return left + taken;
+}
+
+/* This allocation is not sampled, nor are those that the magazine's objects will serve. */
+static void *refill_until(struct heap *heap, unsigned class, uint64_t until, bool exchange)
+{
+	struct magazine *magazine = &heap->magazines[class], *returns = &heap_returns(heap)->magazines[class];
+	void *object = exchange ? take_returns(magazine, returns) : refill(heap, class);
+
+	if (!object)
+		return NULL;
+	void **slots = load_relaxed(&magazine->slots);
+	unsigned left = slots ? (unsigned)(load_relaxed(&magazine->top) - slots) : 0;
+	if (exchange)
+		left = add_more(heap, class, left);
+	if (left > until - 2) {
+		flush_magazine(heap, magazine, left - (unsigned)(until - 2));
+		left = (unsigned)(until - 2);
+	}
+	heap_returns(heap)->until[class] = until - 1 - left;
+	if (magazine_ready(returns, class) && (size_t)(returns->limit - returns->slots) <= left)
+		returns->limit = returns->slots + classes[class].capacity; /* they may all come back */
+	return object;
+}
+
+static void *refill_sampled(struct heap *heap, unsigned class)
+{
+	struct returns *returns = heap_returns(heap);
+	struct magazine *magazine = &returns->magazines[class];
+	void **top = load_relaxed(&magazine->top), *object;
+
+	profile_draw(returns, class);
+	if (*top) {
+		object = *top;
+		store_relaxed(&magazine->top, top - 1);
+	} else if (!heap_supply(heap, class, &object, 1)) {
+		return NULL;
+	}
+	return profile_take(heap, class, object);
+}
+
+SLOW static void *refill_profiled(struct heap *heap, unsigned class)
+{
+	struct returns *returns = heap_returns(heap);
+	struct magazine *magazine = &heap->magazines[class], *frees = &returns->magazines[class];
+
+	if (unlikely(load_relaxed(&profile_rate) != returns->rate))
+		profile_look(returns);
+	void **slots = load_relaxed(&frees->slots);
+	uint64_t until = returns->until[class];
+	unsigned count = slots ? (unsigned)(load_relaxed(&frees->top) - slots) : 0;
+	bool exchange = count && load_relaxed(&magazine->slots);
+	if (until == 1)
+		return refill_sampled(heap, class);
+	return refill_until(heap, class, until, exchange);
+}
+
+void *heap_refill(struct heap *heap, unsigned class)
+{
+	if (unlikely(heap_returns(heap) != NULL) && class < CLASS_OWN)
+		return refill_profiled(heap, class);
+	return refill(heap, class);
+}
+
+size_t heap_count_cached(struct heap *heap, unsigned class)
+{
+	struct magazine *both[2];
+	unsigned number = heap_magazines_of(heap, class, both);
+	size_t all = 0;
+
+	for (unsigned i = 0; i < number; i++) {
+		void **slots = load_relaxed(&both[i]->slots);
+		size_t count = slots ? (size_t)(load_relaxed(&both[i]->top) - slots) : 0;
+		if (count <= classes[class].capacity) /* else its thread is exchanging the array */
+			all += count;
+	}
+	return all;
 }

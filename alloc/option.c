@@ -14,6 +14,7 @@ struct options options = {
 	.rcu_soft = (size_t)32 << 20,
 	.rcu_hard = (size_t)1 << 30,
 	.rcu_stall = 10,
+	.profile = PROFILE_NEVER,
 };
 
 enum kind { FLAG, BYTES, FOREIGN };
@@ -25,6 +26,7 @@ static const struct option {
 } known[] = {
 	{"QSLAB_STATS", FLAG, &options.stats},
 	{"QSLAB_RETAIN", BYTES, &options.retain},
+	{"QSLAB_PROFILE", BYTES, &options.profile},
 	{"QSLAB_RCU_SOFT", BYTES, &options.rcu_soft},
 	{"QSLAB_RCU_HARD", BYTES, &options.rcu_hard},
 	{"QSLAB_RCU_STALL", BYTES, &options.rcu_stall},

@@ -126,6 +126,7 @@ void segment_init(void)
 	span_publish(&made->spans);
 	meta_publish(&made->meta);
 	sample_publish(&made->held);
+	profile_publish(&made->profile);
 #ifdef QSLAB_JEMALLOC_PRIVATE
 	source_publish(&made->meta);
 #endif

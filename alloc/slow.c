@@ -6,6 +6,7 @@
 #include "large.h"
 #include "misuse.h"
 #include "object.h"
+#include "profile.h"
 #include "sample.h"
 
 #include <errno.h>
@@ -25,7 +26,16 @@ static inline void *noted(void *object)
 	return object;
 }
 
-void *slow_malloc(size_t size)
+/* Of any size and alignment; with a span of its own. The region exists. */
+static void *new_large(size_t size, size_t alignment, bool zero)
+{
+	void *object = large_alloc(size, alignment, zero);
+	if (unlikely(profiling))
+		profile_large(thread_heap_get(), object);
+	return noted(object);
+}
+
+SLOW static void *slower_malloc(size_t size)
 {
 	if (unlikely(size > PTRDIFF_MAX))
 		return no_memory();
@@ -33,7 +43,7 @@ void *slow_malloc(size_t size)
 	if (unlikely(!heap && !region.base))
 		return no_memory();
 	if (size > MEDIUM_MAX)
-		return noted(large_alloc(size, PAGE_SIZE, false));
+		return new_large(size, PAGE_SIZE, false);
 	void *object;
 	if (unlikely(watched) && (object = sample_alloc(size)))
 		return noted(object);
@@ -42,6 +52,16 @@ void *slow_malloc(size_t size)
 	if (likely(object))
 		mark_live(object);
 	return noted(object);
+}
+
+void *slow_malloc(size_t size)
+{
+	void *object;
+
+	if (likely(!profiling) || size > MEDIUM_MAX || !(object = profile_refill(thread_heap, class_of(size))))
+		return slower_malloc(size);
+	mark_live(object);
+	return object;
 }
 
 /* Not a slab object's start. Sampled, it must not be retired already; its free is noted. */
@@ -102,7 +122,7 @@ void *aligned_malloc(size_t alignment, size_t size)
 		if (class < CLASS_COUNT)
 			return fast_malloc(classes[class].size);
 	}
-	return noted(large_alloc(size, alignment, false));
+	return new_large(size, alignment, false);
 }
 
 void *zeroed_malloc(size_t count, size_t size)
@@ -114,7 +134,7 @@ void *zeroed_malloc(size_t count, size_t size)
 	if (total > MEDIUM_MAX) {
 		if (unlikely(!thread_heap_get() && !region.base))
 			return no_memory();
-		return noted(large_alloc(total, PAGE_SIZE, true));
+		return new_large(total, PAGE_SIZE, true);
 	}
 	void *object = fast_malloc(total);
 	if (likely(object))
@@ -163,6 +183,9 @@ static SLOW void *resize_slow(const char *call, void *start, size_t size)
 	} else if (unlikely(watched)) {
 		if (size <= old.size && size > old.size / 2)
 			return start; /* else to another object: records and samples know this one */
+	} else if (unlikely(profiling) && profile_class(start) && profile_class(start) != CLASS_LARGE) {
+		if (size <= MEDIUM_MAX && class_of(size) == profile_class(start))
+			return start; /* else to an object of its class, sampled or not */
 	} else if (size > MEDIUM_MAX) {
 		return large_resize(old.descriptor, size);
 	}

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "stack.h"
 #include "report.h"
+#include "segment.h"
 
 #include <errno.h>
 #include <execinfo.h>
@@ -14,7 +15,7 @@
 
 #define BUCKETS ((size_t)1 << 16)
 #define WORDS ((size_t)8 << 20) /* 64 MiB of addresses: half a million stacks. Later ones are not known */
-#define INSIDE 2                /* frames of this file */
+#define INSIDE_MOST 2           /* frames of this file */
 
 struct entry {
 	uint32_t next;  /* const: of the same bucket, or 0 */
@@ -27,7 +28,7 @@ _Static_assert(sizeof(struct entry) == sizeof(uint64_t), "an entry's head is one
 static struct {
 	struct lock lock;
 	uint64_t *words;                /* const after stack_start; words[0] is no entry */
-	size_t used;                    /* lock */
+	_Atomic uint64_t used;          /* lock; tools read it */
 	_Atomic uint32_t *buckets;      /* written under the lock */
 } depot;
 
@@ -52,7 +53,7 @@ bool stack_start(void)
 		return false;
 	depot.words = memory;
 	depot.buckets = (void *)(depot.words + WORDS);
-	depot.used = 1;
+	store_relaxed(&depot.used, 1);
 	return true;
 }
 
@@ -67,11 +68,12 @@ static uint32_t find(uint32_t id, void **frames, unsigned depth)
 /* Lock held. */
 static uint32_t add(_Atomic uint32_t *bucket, void **frames, unsigned depth)
 {
-	if (WORDS - depot.used < depth + 1)
+	uint64_t used = load_relaxed(&depot.used);
+	if (WORDS - used < depth + 1)
 		return 0;
-	uint32_t id = (uint32_t)depot.used;
+	uint32_t id = (uint32_t)used;
 	struct entry *entry = entry_at(id);
-	depot.used += depth + 1;
+	store_relaxed(&depot.used, used + depth + 1);
 	entry->next = load_relaxed(bucket);
 	entry->depth = depth;
 	memcpy(entry->frames, frames, depth * sizeof *frames);
@@ -97,16 +99,17 @@ static uint32_t intern(void **frames, unsigned depth)
 	return id;
 }
 
-SLOW static uint32_t stack_here(void)
+/* Without the first `inside` frames. */
+SLOW static uint32_t stack_here(int most, int inside)
 {
-	void *frames[STACK_DEPTH + INSIDE];
+	void *frames[STACK_DEPTH_PROFILE + INSIDE_MOST];
 
 	if (!depot.words || busy)
 		return 0;
 	busy = true;
 	atomic_signal_fence(memory_order_seq_cst);
-	int depth = backtrace(frames, STACK_DEPTH + INSIDE);
-	uint32_t id = depth > INSIDE ? intern(frames + INSIDE, (unsigned)depth - INSIDE) : 0;
+	int depth = backtrace(frames, most + inside);
+	uint32_t id = depth > inside ? intern(frames + inside, (unsigned)(depth - inside)) : 0;
 	atomic_signal_fence(memory_order_seq_cst);
 	busy = false;
 	return id;
@@ -124,9 +127,14 @@ SLOW struct event event_now(void)
 	int saved = errno;
 	if (!own_thread)
 		own_thread = gettid();
-	struct event event = {stack_here(), own_thread, clock_now()};
+	struct event event = {stack_here(STACK_DEPTH, 2), own_thread, clock_now()};
 	errno = saved;
 	return event;
+}
+
+uint32_t stack_take(void)
+{
+	return stack_here(STACK_DEPTH_PROFILE, 1); /* a frame of ours too many, or none, as it is compiled */
 }
 
 void event_print(const char *what, const struct event *event)
@@ -156,4 +164,10 @@ void stack_after_fork(void)
 {
 	own_thread = 0;
 	lock_drop(&depot.lock);
+}
+
+void stack_publish(struct qslab_segment_profile *out)
+{
+	out->stacks = (uintptr_t)depot.words;
+	out->stacks_used = PUBLISH_WORD(depot.used, 8);
 }

@@ -4,6 +4,7 @@
 #include "large.h"
 #include "meta.h"
 #include "option.h"
+#include "profile.h"
 #include "region.h"
 #include "report.h"
 
@@ -35,11 +36,7 @@ static void count_heap(struct heap *heap, struct qslab_memory *memory)
 			count_slab(slab, memory);
 		for (struct slab *slab = bin ? bin->full : NULL; slab; slab = slab->next)
 			count_slab(slab, memory);
-		struct magazine *magazine = &heap->magazines[c];
-		void **slots = load_relaxed(&magazine->slots);
-		size_t count = slots ? (size_t)(load_relaxed(&magazine->top) - slots) : 0;
-		if (count <= classes[c].capacity) /* else its thread is exchanging the array */
-			held += count * classes[c].size;
+		held += heap_count_cached(heap, c) * classes[c].size;
 	}
 	lock_drop(&heap->lock);
 	memory->magazines += held;
@@ -51,7 +48,7 @@ void qslab_memory(struct qslab_memory *memory)
 	memset(memory, 0, sizeof *memory);
 	for (struct heap *heap = heap_first(); heap; heap = heap->all_next)
 		count_heap(heap, memory);
-	memory->magazines += load_relaxed(&heap_stock);
+	memory->magazines += load_relaxed(&heap_stock) + profile_shadow_bytes();
 	memory->live -= memory->live > memory->magazines ? memory->magazines : memory->live;
 	memory->live_large = large_bytes();
 	memory->live += memory->live_large;

@@ -2,12 +2,15 @@
 #include "thread.h"
 #include "class.h"
 #include "debug.h"
+#include "profile.h"
 #include "region.h"
 #include "span.h"
 
 #include <pthread.h>
 
 _Thread_local struct heap *thread_heap __attribute__((tls_model("initial-exec"))) = &heap_none;
+
+_Thread_local struct magazine *thread_frees __attribute__((tls_model("initial-exec"))) = heap_none.magazines;
 
 /* After this thread's heap was abandoned: frees go to slabs directly, allocations to the late heap. */
 static _Thread_local bool thread_gone __attribute__((tls_model("initial-exec")));
@@ -16,10 +19,16 @@ static pthread_key_t exit_key;
 static atomic_bool ready;
 static struct lock init_lock;
 
+static void direct(struct heap *heap)
+{
+	thread_heap = heap;
+	thread_frees = heap_returns(heap) ? heap_returns(heap)->magazines : heap->magazines;
+}
+
 static void thread_exit(void *heap)
 {
 	thread_gone = true;
-	thread_heap = &heap_none;
+	direct(&heap_none);
 	heap_abandon(heap);
 }
 
@@ -46,7 +55,9 @@ struct heap *thread_heap_get(void)
 	struct heap *heap = heap_acquire();
 	if (!heap)
 		return NULL;
-	thread_heap = heap; /* before the next call, which may allocate */
+	if (unlikely(profiling))
+		profile_attach(heap);
+	direct(heap); /* before the next call, which may allocate */
 	pthread_setspecific(exit_key, heap);
 	return heap;
 }
@@ -58,6 +69,6 @@ void thread_heap_give_up(void)
 	if (heap == &heap_none)
 		return;
 	pthread_setspecific(exit_key, NULL);
-	thread_heap = &heap_none;
+	direct(&heap_none);
 	heap_abandon(heap);
 }

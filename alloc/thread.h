@@ -7,10 +7,13 @@
 /* &heap_none before a thread's first allocation and after its end. Written by thread.c only. */
 extern _Thread_local struct heap *thread_heap __attribute__((tls_model("initial-exec")));
 
+/* Where this thread's frees go: the magazines of that heap, or its returns (profile.h). Written by thread.c only. */
+extern _Thread_local struct magazine *thread_frees __attribute__((tls_model("initial-exec")));
+
 /* This thread's heap, made if need be; NULL once the thread's end has begun, in the debug mode, or without memory. */
 struct heap *thread_heap_get(void);
 
-/* The debug mode is about to begin: this thread, the only one, has no heap from here on. */
+/* The debug mode or the heap profile begins: this thread, the only one, has no heap until it asks again. */
 void thread_heap_give_up(void);
 
 #endif

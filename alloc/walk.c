@@ -3,6 +3,7 @@
 #include "debug.h"
 #include "heap.h"
 #include "large.h"
+#include "profile.h"
 #include "region.h"
 
 #include <errno.h>
@@ -158,9 +159,8 @@ void walk_defer(struct walk *walk, const void *object)
 }
 
 /* Of other threads, as of some moment; the array's memory stays mapped whatever becomes of it. */
-__attribute__((no_sanitize("thread"))) static void clear_magazine(struct walk *walk, struct heap *heap, unsigned class)
+__attribute__((no_sanitize("thread"))) static void clear_magazine(struct walk *walk, struct magazine *magazine, unsigned class)
 {
-	struct magazine *magazine = &heap->magazines[class];
 	void **slots = load_relaxed(&magazine->slots), **top = load_relaxed(&magazine->top);
 	size_t count = slots ? (size_t)(top - slots) : 0;
 
@@ -170,9 +170,25 @@ __attribute__((no_sanitize("thread"))) static void clear_magazine(struct walk *w
 		walk_clear(walk, slots[i]);
 }
 
+static void clear_magazines(struct walk *walk, struct heap *heap, unsigned class)
+{
+	struct magazine *both[2];
+	unsigned count = heap_magazines_of(heap, class, both);
+
+	for (unsigned i = 0; i < count; i++)
+		clear_magazine(walk, both[i], class);
+}
+
 static void clear_quarantined(void *object, void *walk)
 {
 	walk_clear(walk, object);
+}
+
+/* The program has the sampled object instead. */
+static void clear_shadow(const struct profiled *profiled, void *walk)
+{
+	if (profiled->shadow)
+		walk_clear(walk, profiled->shadow);
 }
 
 struct walk *walk_new(unsigned class)
@@ -199,9 +215,11 @@ struct walk *walk_new(unsigned class)
 		large_each(add_large, walk);
 	for (struct heap *heap = heap_first(); heap; heap = heap->all_next)
 		for (unsigned c = first; c < end; c++)
-			clear_magazine(walk, heap, c);
+			clear_magazines(walk, heap, c);
 	if (unlikely(tracking))
 		debug_each_quarantined(clear_quarantined, walk);
+	if (unlikely(profiling))
+		profile_each(clear_shadow, walk);
 	return walk;
 }
 

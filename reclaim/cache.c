@@ -115,7 +115,9 @@ static void bury_dead(void)
 static inline void free_one(const char *call, struct qslab_cache *cache, void *object)
 {
 	if (unlikely(!cache_has(cache, object))) {
-		if (object)
+		if (cache_has_sampled(cache, object))
+			fast_free(call, object);
+		else if (object)
 			refuse(call, cache, object);
 		return;
 	}
@@ -138,7 +140,7 @@ int qslab_cache_free_rcu(struct qslab_cache *cache, void *object)
 {
 	static const char call[] = "qslab_cache_free_rcu";
 
-	if (unlikely(!cache_has(cache, object))) {
+	if (unlikely(!cache_has(cache, object) && !cache_has_sampled(cache, object))) {
 		if (object)
 			refuse(call, cache, object);
 		return 0;

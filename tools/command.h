@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+int command_profile(int count, char **arguments);
 int command_run(int count, char **arguments);
 int command_stat(int count, char **arguments);
 int command_core(int count, char **arguments);

@@ -25,8 +25,7 @@ static struct pin *pin_for(struct diagnosis *diagnosis, const struct key *key)
 	return &diagnosis->pins[diagnosis->pin_count++];
 }
 
-/* What it holds besides live objects and those that wait for a grace period. */
-static uint64_t idle_bytes(const struct slab_view *slab)
+uint64_t slab_idle(const struct slab_view *slab)
 {
 	return slab->resident * SOURCE_PAGE - slab->resident_bytes[LIVE] - slab->resident_bytes[WAITING];
 }
@@ -43,13 +42,13 @@ static void add_slab(struct diagnosis *diagnosis, const struct snapshot *snapsho
 		pin->objects += slab->count[LIVE];
 		pin->bytes += (uint64_t)slab->count[LIVE] * slab->size;
 		pin->resident += slab->resident * SOURCE_PAGE;
-		pin->pinned += idle_bytes(slab);
+		pin->pinned += slab_idle(slab);
 		if (age > pin->oldest)
 			pin->oldest = age;
 	} else if (slab->count[LIVE] || slab->count[WAITING]) {
 		diagnosis->scattered += slab->resident_bytes[FREE] + slab->resident_bytes[REMOTE];
 	} else if (slab->count[MAGAZINE] || slab->count[READY]) {
-		diagnosis->cached += idle_bytes(slab) - slab->resident_bytes[MAGAZINE] - slab->resident_bytes[READY];
+		diagnosis->cached += slab_idle(slab) - slab->resident_bytes[MAGAZINE] - slab->resident_bytes[READY];
 	} else {
 		diagnosis->empty += slab->resident * SOURCE_PAGE;
 	}

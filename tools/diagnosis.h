@@ -44,6 +44,9 @@ void diagnosis_free(struct diagnosis *diagnosis);
 
 bool is_nearly_empty(const struct slab_view *slab);
 
+/* Resident bytes besides live objects and those that wait for a grace period. */
+uint64_t slab_idle(const struct slab_view *slab);
+
 /* Seconds since it was made; -1: not known. */
 double slab_age(const struct snapshot *snapshot, const struct slab_view *slab);
 

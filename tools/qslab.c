@@ -16,9 +16,9 @@ static const struct command {
 	int (*call)(int count, char **arguments);
 	const char *synopsis, *text;
 } commands[] = {
-	{"run", command_run, "[--stats] -- COMMAND [ARGUMENT...]",
+	{"run", command_run, "[--stats] [--profile] -- COMMAND [ARGUMENT...]",
 	 "runs COMMAND with libqslab-malloc.so preloaded\n"
-	 "--stats: prints where its memory is, on stderr, when it exits\n"},
+	 "--stats: prints where its memory is, on stderr, when it exits. --profile: with a heap profile\n"},
 	{"stat", command_stat, "[--format table|json|csv|prometheus] [--watch SECONDS] PID",
 	 "where the memory of a process on qslab is, and what of its resident memory is explained;\n"
 	 "the process is neither stopped nor disturbed. --watch: again every SECONDS\n"},
@@ -29,6 +29,10 @@ static const struct command {
 	{"why", command_why, "[--interval SECONDS] [--slabs N] PID|CORE",
 	 "what holds memory that no live object needs, and what would give it back; is it fragmented, held\n"
 	 "up by a stalled reader, or (--interval: looks for so long) leaking. --slabs: N single slabs\n"},
+	{"profile", command_profile,
+	 "[--format text|folded|pprof] [--value live|waiting|pinned] [--rate BYTES] [-o FILE] PID|CORE",
+	 "its heap profile: which call sites allocated what lives, waits for a grace period, or pins nearly empty\n"
+	 "slabs; it was started with QSLAB_PROFILE=4M, or by run --profile. --rate: sets the bytes to a sample\n"},
 	{"map", command_map, "[-o FILE.svg] PID|CORE",
 	 "every page of its memory, a line for 2 MiB, in the terminal or as a picture\n"},
 	{"record", command_record, "[--interval SECONDS] [--duration SECONDS] -o FILE PID",

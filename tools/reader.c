@@ -170,6 +170,11 @@ const char *reader_name(const struct reader *reader)
 	return reader->source->name;
 }
 
+bool reader_map(struct reader *reader, struct mappings *mappings)
+{
+	return source_map(reader->source, false, mappings);
+}
+
 /* ---- snapshots ------------------------------------------------------------------------------------------------ */
 
 static bool read_allocator(struct work *work)
@@ -178,7 +183,7 @@ static bool read_allocator(struct work *work)
 		return false;
 	if (work->pages && (!read_small(work) || !read_spans(work) || !read_heaps(work)))
 		return false;
-	if (!read_rcu(work))
+	if (!read_rcu(work) || (work->with_profile && !read_profile(work)))
 		return false;
 	sum_up(work);
 	return true;
@@ -194,6 +199,8 @@ static void allocator_free(struct allocator *allocator)
 	free(allocator->spans);
 	free(allocator->heaps);
 	free(allocator->rcu.readers);
+	free(allocator->samples);
+	free(allocator->stack_words);
 	free(allocator->doubts);
 }
 
@@ -240,6 +247,7 @@ struct snapshot *reader_snapshot(struct reader *reader, unsigned what, struct fa
 			.out = &found[i],
 			.segment = &found[i].segment,
 			.with_memory = what & SNAPSHOT_MEMORY,
+			.with_profile = what & SNAPSHOT_PROFILE,
 			.naps = NAPS,
 			.looks = LOOKS,
 		};

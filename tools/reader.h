@@ -106,6 +106,17 @@ struct rcu_view {
 	size_t reader_count;
 };
 
+/* A sampled object of the heap profile; SNAPSHOT_PROFILE. */
+struct sample_view {
+	uint64_t object;             /* address of a large object; of `larges`, unless it came since */
+	uint64_t shadow;             /* the object of a slab that it stands for; 0: none */
+	uint64_t size;               /* of its class; of a large object its own */
+	enum place place;            /* LIVE, WAITING or READY */
+	double weight;               /* it stands for so many objects */
+	const uint64_t *stack;       /* return addresses, innermost first; in stack_words */
+	size_t depth;
+};
+
 /* Something seen that cannot be: transient in a process that runs, or an error in it. */
 struct doubt {
 	enum { DOUBT_TWICE, DOUBT_NO_OBJECT, DOUBT_WRONG_CLASS, DOUBT_COUNT, DOUBT_LIST } kind;
@@ -138,6 +149,11 @@ struct allocator {
 	size_t heap_count;
 	struct rcu_view rcu;
 	uint64_t stock;              /* bytes in ready arrays, as the process counts */
+	uint64_t profile_rate;       /* bytes to a sample; 0: none are taken. segment.profile.rate 0: no profile */
+	uint64_t samples_lost;
+	struct sample_view *samples;
+	size_t sample_count;
+	uint64_t *stack_words;
 	struct doubt *doubts;
 	size_t doubt_count;
 	size_t torn;                 /* slabs, and lists, that would not stand still */
@@ -174,10 +190,16 @@ struct reader *reader_open_process(int pid, struct failure *why);
 struct reader *reader_open_core(const char *path, struct failure *why);
 void reader_close(struct reader *reader);
 
+/* Where files are mapped, without what is resident. False: it has ended. */
+bool reader_map(struct reader *reader, struct mappings *mappings);
+
 /* "process 12", or the core file's name. */
 const char *reader_name(const struct reader *reader);
 
-enum { SNAPSHOT_MEMORY = 1 }; /* also what is resident: reads smaps and pagemap, milliseconds for big processes */
+enum {
+	SNAPSHOT_MEMORY = 1,         /* also what is resident: reads smaps and pagemap, milliseconds for big processes */
+	SNAPSHOT_PROFILE = 2,        /* also the samples of the heap profile */
+};
 struct snapshot *reader_snapshot(struct reader *reader, unsigned what, struct failure *why);
 void snapshot_free(struct snapshot *snapshot);
 

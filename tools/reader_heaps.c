@@ -54,18 +54,15 @@ static bool read_magazine(struct work *work, uint64_t at, unsigned class, struct
 	return true;
 }
 
-static bool read_heap(struct work *work, uint64_t at, const char *bytes)
+/* The magazines at an address, of which `bytes` are a copy. */
+static bool read_magazines(struct work *work, uint64_t at, const char *bytes, struct heap_view *heap)
 {
 	const struct qslab_segment_heaps *offsets = &work->segment->heaps;
 	struct allocator *out = work->out;
 	struct magazine magazine;
 
-	GROW(out->heaps, out->heap_count);
-	struct heap_view *heap = &out->heaps[out->heap_count++];
-	*heap = (struct heap_view){.address = at, .owned = half_at(bytes, offsets->state) == 1,
-	                           .tid = (int)half_at(bytes, offsets->tid)};
 	for (unsigned class = 1; class < out->class_count; class++) {
-		uint32_t offset = offsets->magazines + class * offsets->magazine_stride;
+		uint32_t offset = class * offsets->magazine_stride;
 		if (!out->classes[class].size)
 			continue;
 		magazine.top[0] = word_at(bytes, offset + offsets->top);
@@ -84,13 +81,35 @@ static bool read_heap(struct work *work, uint64_t at, const char *bytes)
 	return true;
 }
 
+static bool read_heap(struct work *work, uint64_t at, const char *bytes)
+{
+	const struct qslab_segment_heaps *offsets = &work->segment->heaps;
+	struct allocator *out = work->out;
+	size_t size = out->class_count * offsets->magazine_stride;
+
+	GROW(out->heaps, out->heap_count);
+	struct heap_view *heap = &out->heaps[out->heap_count++];
+	*heap = (struct heap_view){.address = at, .owned = half_at(bytes, offsets->state) == 1,
+	                           .tid = (int)half_at(bytes, offsets->tid)};
+	if (!read_magazines(work, at + offsets->magazines, bytes + offsets->magazines, heap))
+		return false;
+	uint64_t returns = word_at(bytes, work->segment->profile.returns);
+	if (!returns)
+		return true;
+	char *more = need(malloc(size + 64));
+	bool done = source_read(work->source, returns, more, size) && read_magazines(work, returns, more, heap);
+	free(more);
+	return done;
+}
+
 bool read_heaps(struct work *work)
 {
 	const struct qslab_segment_heaps *offsets = &work->segment->heaps;
 	size_t size = offsets->magazines + work->out->class_count * offsets->magazine_stride; /* and no further */
 	uint64_t at = read_word(work, offsets->first);
 
-	if (size > offsets->size || size > HEAP_SIZE_MOST || offsets->next > size - 8 || offsets->state > size - 8)
+	if (size > offsets->size || size > HEAP_SIZE_MOST || offsets->next > size - 8 || offsets->state > size - 8 ||
+	    work->segment->profile.returns > size - 8)
 		return false;
 	char *bytes = need(malloc(size + 64));
 	bool done = true;

@@ -26,7 +26,7 @@ struct work {
 	struct source *source;
 	struct allocator *out;
 	const struct qslab_segment *segment;
-	bool with_memory;
+	bool with_memory, with_profile;
 	uint64_t map;            /* address of the page map */
 	uint64_t map_size;       /* its bytes */
 	uint64_t *entries;       /* the page map */
@@ -86,6 +86,7 @@ bool read_small(struct work *work);    /* slabs */
 bool read_spans(struct work *work);    /* large objects, the span cache */
 bool read_heaps(struct work *work);
 bool read_rcu(struct work *work);
+bool read_profile(struct work *work);  /* if with_profile */
 void sum_up(struct work *work);        /* classes and heaps from slabs */
 
 /* An object that was found somewhere, listed by address. */

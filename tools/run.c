@@ -67,16 +67,19 @@ static bool find_library(char path[PATH_MAX])
 int command_run(int count, char **arguments)
 {
 	int at = 0;
-	bool stats = false;
+	bool stats = false, profile = false;
 
 	for (; at < count && arguments[at][0] == '-'; at++) {
 		if (!strcmp(arguments[at], "--")) {
 			at++;
 			break;
 		}
-		if (strcmp(arguments[at], "--stats"))
+		if (!strcmp(arguments[at], "--stats"))
+			stats = true;
+		else if (!strcmp(arguments[at], "--profile"))
+			profile = true;
+		else
 			return wrong_usage("run: unknown option ", arguments[at]);
-		stats = true;
 	}
 	if (at >= count)
 		return wrong_usage("run: no command given", "");
@@ -93,7 +96,8 @@ int command_run(int count, char **arguments)
 	const char *before = getenv("LD_PRELOAD");
 	char *preload = NULL;
 	if (asprintf(&preload, "%s%s%s", library, before && *before ? ":" : "", before ? before : "") < 0 ||
-	    setenv("LD_PRELOAD", preload, 1) || (stats && setenv("QSLAB_STATS", "1", 1))) {
+	    setenv("LD_PRELOAD", preload, 1) || (stats && setenv("QSLAB_STATS", "1", 1)) ||
+	    (profile && setenv("QSLAB_PROFILE", "4M", 0))) {
 		fprintf(stderr, "qslab: out of memory\n");
 		return 1;
 	}

@@ -26,7 +26,8 @@ struct piece {
 
 struct mapping {
 	uint64_t start, end;
-	bool readable, writable, shared;
+	uint64_t offset; /* in its file */
+	bool readable, writable, executable, shared;
 	uint64_t rss, anonymous, swap, lazy_free, huge; /* bytes; in a core: those of its pages that are not all zero */
 	char *name;                                     /* a file's path, [heap], ...; "" for none */
 };

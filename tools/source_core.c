@@ -27,7 +27,7 @@ struct load {
 };
 
 struct named {
-	uint64_t start, end;
+	uint64_t start, end, offset;
 	const char *name;
 };
 
@@ -110,12 +110,32 @@ static void core_resident(struct source *source, uint64_t start, size_t pages, u
 
 /* ---- mappings ------------------------------------------------------------------------------------------- */
 
-static const char *name_of(const struct core *core, uint64_t start, uint64_t end)
+static const struct named *named_at(const struct core *core, uint64_t start, uint64_t end)
 {
 	for (size_t i = 0; i < core->name_count; i++)
 		if (core->names[i].start < end && start < core->names[i].end)
-			return core->names[i].name;
-	return "";
+			return &core->names[i];
+	return NULL;
+}
+
+static int by_start(const void *a, const void *b)
+{
+	const struct mapping *x = a, *y = b;
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+/* Debuggers' cores leave out what is in files: code, above all. */
+static void add_left_out(const struct core *core, struct mappings *mappings)
+{
+	for (size_t i = 0; i < core->name_count; i++) {
+		const struct named *named = &core->names[i];
+		if (find(core, named->start))
+			continue;
+		struct mapping *mapping = mappings_add(mappings, named->start, named->end, named->name);
+		mapping->offset = named->offset;
+		mapping->readable = mapping->executable = true;
+	}
+	qsort(mappings->list, mappings->count, sizeof *mappings->list, by_start);
 }
 
 static bool core_map(struct source *source, bool detail, struct mappings *mappings)
@@ -124,8 +144,10 @@ static bool core_map(struct source *source, bool detail, struct mappings *mappin
 
 	for (size_t i = 0; i < core->load_count; i++) {
 		const struct load *load = &core->loads[i];
-		struct mapping *mapping = mappings_add(mappings, load->start, load->end,
-		                                       name_of(core, load->start, load->end));
+		const struct named *named = named_at(core, load->start, load->end);
+		struct mapping *mapping = mappings_add(mappings, load->start, load->end, named ? named->name : "");
+		mapping->offset = named ? named->offset + load->start - named->start : 0;
+		mapping->executable = load->flags & PF_X;
 		mapping->readable = load->flags & PF_R;
 		mapping->writable = load->flags & PF_W;
 		size_t pages = load->filed / SOURCE_PAGE;
@@ -138,6 +160,7 @@ static bool core_map(struct source *source, bool detail, struct mappings *mappin
 		mappings->rss += mapping->rss;
 		free(flags);
 	}
+	add_left_out(core, mappings);
 	return true;
 }
 
@@ -177,7 +200,7 @@ static void take_names(struct core *core, const uint64_t *words, size_t size)
 		return;
 	core->names = need(calloc(count + 1, sizeof *core->names));
 	for (uint64_t i = 0; i < count && text < end && memchr(text, 0, (size_t)(end - text)); i++) {
-		core->names[core->name_count++] = (struct named){words[2 + 3 * i], words[3 + 3 * i], text};
+		core->names[core->name_count++] = (struct named){words[2 + 3 * i], words[3 + 3 * i], words[4 + 3 * i] * words[1], text};
 		text += strlen(text) + 1;
 	}
 }

@@ -223,15 +223,17 @@ static bool process_map(struct source *source, bool detail, struct mappings *map
 	if (detail)
 		read_stacks((struct process *)source);
 	while (getline(&line, &room, file) > 0) {
-		unsigned long start, end;
+		unsigned long start, end, offset;
 		char access[8];
 		int at = 0;
 		line[strcspn(line, "\n")] = '\0';
-		if (sscanf(line, "%lx-%lx %7s %*s %*s %*s %n", &start, &end, access, &at) >= 3 && at) {
+		if (sscanf(line, "%lx-%lx %7s %lx %*s %*s %n", &start, &end, access, &offset, &at) >= 4 && at) {
 			current = mappings_add(mappings, start, end, line + at);
 			current->readable = access[0] == 'r';
 			current->writable = access[1] == 'w';
+			current->executable = access[2] == 'x';
 			current->shared = access[3] == 's';
+			current->offset = offset;
 		} else if (current) {
 			parse_field(line, current);
 		}

@@ -229,6 +229,27 @@ struct qslab_segment_readers {
 	uint32_t reserved;
 };
 
+/*
+ * The sampled heap profile. Sample i stands at samples + i * stride, for i < used; one whose `object` is 0 is free.
+ * `object` is the address of a large object. If it stands for one of a size class, `shadow` is that one: it is neither
+ * free nor in anyone's hands, and keeps its slab as the sampled object would have. It was sampled with a probability
+ * of 1 - exp(-size / rate), size being its class's, or its own then. Stack s is 8-byte words from stacks + 8 * s on: in
+ * the first one's upper half the number of frames, then their return addresses, innermost first.
+ */
+struct qslab_segment_profile {
+	uint64_t rate;               /* address of a u64: bytes to a sample, 0: none; it may be written. 0: no profile */
+	uint64_t samples;            /* address of the first */
+	uint64_t used, lost;         /* addresses of u64s: samples ever used; those there was no room for */
+	uint64_t stacks;             /* 0: none are kept */
+	uint64_t stacks_used;        /* address of a u64: words */
+	uint64_t code;               /* an address in the library's code */
+	uint32_t stride;
+	uint32_t object, shadow;     /* u64, in a sample */
+	uint32_t sample_rate, sample_size; /* u64 */
+	uint32_t stack, klass;       /* u32; stack: 0: not known. klass: classes.large: it stands for itself */
+	uint32_t returns;            /* u64, in a heap: address of a second list of magazines, for frees; 0: none */
+};
+
 struct qslab_segment {
 	uint64_t magic;              /* QSLAB_SEGMENT_MAGIC, written last */
 	uint32_t version, size;      /* QSLAB_SEGMENT_VERSION; bytes of this struct */
@@ -250,6 +271,7 @@ struct qslab_segment {
 	struct qslab_segment_held held;
 	struct qslab_segment_grace grace;
 	struct qslab_segment_readers readers;
+	struct qslab_segment_profile profile;
 };
 
 #ifdef __cplusplus

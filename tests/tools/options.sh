@@ -31,6 +31,12 @@ silent QSLAB_STATS=0
 for value in 0 5 5K 64M 2G 18446744073709551615 17179869183G; do
 	silent QSLAB_RETAIN=$value
 done
+for value in 0 1 64K 4M; do
+	silent QSLAB_PROFILE=$value
+done
+for value in '' -1 on 4MB; do
+	says "QSLAB_PROFILE=$value" "bad value, ignored"
+done
 silent QSLAB_SOAK=1 QSLAB_LIBRARY=/nonexistent QSLABX=1 XQSLAB_STATS=2 QSLAB=1
 
 # each is reported, and a bad value leaves the default

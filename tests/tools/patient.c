@@ -8,6 +8,7 @@
  *     patient hoarding      a thread keeps free objects in its magazines
  *     patient caching       freed memory is kept for reuse
  *     patient healthy       nothing of this
+ *     patient sites         objects that live, wait for a grace period, or pin slabs, each from a function of its own
  *     patient layout        slabs of one size, each as full as it says; large objects
  */
 #define _GNU_SOURCE
@@ -168,6 +169,61 @@ static void healthy(void)
 	wait_for_end();
 }
 
+/* ---- sites ------------------------------------------------------------------------------------------------------- */
+
+#define SITE __attribute__((noinline))
+
+/* Not tail calls: each is to be on the stack. */
+SITE void *keep_live(size_t size)
+{
+	return memset(qslab_malloc(size), 1, size);
+}
+
+SITE void *keep_waiting(size_t size)
+{
+	return memset(qslab_malloc(size), 2, size);
+}
+
+SITE void *keep_pinning(size_t size)
+{
+	return memset(qslab_malloc(size), 3, size);
+}
+
+SITE void *keep_briefly(size_t size)
+{
+	return memset(qslab_calloc(1, size), 4, size);
+}
+
+static void sites(void)
+{
+	enum { LIVE = 4000, LIVE_SIZE = 1024, WAITING = 4000, WAITING_SIZE = 512, BRIEF = 100000, STEP = 100, PIN = 256 };
+	static void *brief[BRIEF];
+	pthread_t thread;
+
+	pthread_barrier_init(&begun, NULL, 2);
+	pthread_create(&thread, NULL, sleep_as_reader, NULL);
+	pthread_barrier_wait(&begun);
+	for (unsigned i = 0; i < LIVE; i++)
+		keep_live(LIVE_SIZE);
+	for (unsigned i = 0; i < WAITING; i++) {
+		struct rcu_ptr *retired = keep_waiting(WAITING_SIZE);
+		qslab_free_rcu_link(retired, retired);
+	}
+	for (unsigned i = 0; i < BRIEF; i++)
+		brief[i] = i % STEP ? keep_briefly(PIN) : keep_pinning(PIN);
+	for (unsigned i = 0; i < BRIEF; i++)
+		if (i % STEP)
+			qslab_free(brief[i]);
+	qslab_trim();
+	struct qslab_cache *routes = qslab_cache_create("route", 96, 0, QSLAB_CACHE_ISOLATE, NULL);
+	for (unsigned i = 0; i < 1000; i++)
+		memset(qslab_cache_alloc(routes), 1, 96);
+	printf("{\"live\": %d, \"waiting\": %d, \"pinning\": %d, \"pinned\": %d, \"routes\": 96000}\n", LIVE * LIVE_SIZE,
+	       WAITING * WAITING_SIZE, BRIEF / STEP * PIN, BRIEF * PIN);
+	wait_for_end();
+	_exit(0);
+}
+
 /* Objects of one size; of each share's run of them, so many of four stay. */
 static void layout(void)
 {
@@ -195,7 +251,7 @@ int main(int count, char **arguments)
 		const char *name;
 		void (*run)(void);
 	} modes[] = {{"fragmented", fragmented}, {"leaking", leaking}, {"stalled", stalled}, {"hoarding", hoarding},
-	             {"caching", caching}, {"healthy", healthy}, {"layout", layout}};
+	             {"caching", caching}, {"healthy", healthy}, {"sites", sites}, {"layout", layout}};
 
 	for (unsigned i = 0; count == 2 && i < sizeof modes / sizeof *modes; i++)
 		if (!strcmp(arguments[1], modes[i].name)) {

@@ -4,7 +4,7 @@ _qslab()
 	local word=$2 before=$3 command=${COMP_WORDS[1]:-} options=
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then
-		COMPREPLY=($(compgen -W 'run stat top why map record report diff serve check core --help --version' -- "$word"))
+		COMPREPLY=($(compgen -W 'run stat top why profile map record report diff serve check core --help --version' -- "$word"))
 		return
 	fi
 	case $command in
@@ -15,7 +15,7 @@ _qslab()
 		if ((at < COMP_CWORD)); then
 			declare -F _command_offset >/dev/null && _command_offset $at || COMPREPLY=($(compgen -f -- "$word"))
 		elif [[ $word == -* ]]; then
-			COMPREPLY=($(compgen -W '--stats --' -- "$word"))
+			COMPREPLY=($(compgen -W '--stats --profile --' -- "$word"))
 		else
 			COMPREPLY=($(compgen -c -- "$word"))
 		fi
@@ -23,6 +23,7 @@ _qslab()
 	stat) options='--format --watch' ;;
 	top) options='--interval --sort --filter --once' ;;
 	why) options='--interval --slabs' ;;
+	profile) options='--format --value --rate -o' ;;
 	map | report) options=-o ;;
 	record) options='--interval --duration -o' ;;
 	serve) options=--port ;;
@@ -30,12 +31,17 @@ _qslab()
 	core) options=--format ;;
 	esac
 	case $before in
-	--format) COMPREPLY=($(compgen -W 'table json csv prometheus' -- "$word")); return ;;
+	--format)
+		local formats='table json csv prometheus'
+		[[ $command == profile ]] && formats='text folded pprof'
+		COMPREPLY=($(compgen -W "$formats" -- "$word"))
+		return ;;
+	--value) COMPREPLY=($(compgen -W 'live waiting pinned' -- "$word")); return ;;
 	--sort)
 		COMPREPLY=($(compgen -W 'size slabs objects live use free magazines waiting ready resident growth' -- "$word"))
 		return ;;
 	-o) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$word")); return ;;
-	--watch | --interval | --duration | --slabs | --port | --count | --filter) return ;;
+	--watch | --interval | --duration | --slabs | --rate | --port | --count | --filter) return ;;
 	esac
 	if [[ $word == -* ]]; then
 		COMPREPLY=($(compgen -W "$options --help" -- "$word"))
@@ -51,7 +57,7 @@ _qslab()
 		COMPREPLY=($(compgen -W "$pids" -- "$word")) ;;
 	esac
 	case $command in
-	report | diff | core | why | map)
+	report | diff | core | why | profile | map)
 		compopt -o filenames 2>/dev/null
 		COMPREPLY+=($(compgen -f -- "$word")) ;;
 	esac
