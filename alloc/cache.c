@@ -230,15 +230,11 @@ void class_count(unsigned class, struct class_counts *counts)
 {
 	*counts = (struct class_counts){0};
 	for (struct heap *heap = heap_first(); heap; heap = heap->all_next) {
-		struct magazine *magazine = &heap->magazines[class];
 		lock_take(&heap->lock);
 		struct bin *bin = heap_bin(heap, class);
 		count_slabs(bin ? bin->partial : NULL, counts);
 		count_slabs(bin ? bin->full : NULL, counts);
-		void **slots = load_relaxed(&magazine->slots);
-		size_t count = slots ? (size_t)(load_relaxed(&magazine->top) - slots) : 0;
-		if (count <= classes[class].capacity) /* else its thread is exchanging the array */
-			counts->magazines += count;
+		counts->magazines += magazine_count(&heap->magazines[class], class);
 		lock_drop(&heap->lock);
 	}
 }

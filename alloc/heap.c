@@ -229,15 +229,14 @@ static void forget_thread(struct heap *heap)
 	lock_drop(&heap->lock);
 	for (unsigned c = 1; c < load_relaxed(&class_end); c++) {
 		struct magazine *magazine = &heap->magazines[c];
-		if (!magazine->slots)
-			continue;
-		for (void **top = load_relaxed(&magazine->top); top > magazine->slots; top--) {
+		for (unsigned i = magazine_count(magazine, c); i; i--) {
 			/* twice is harmless: flush_magazine may have been moving objects down */
-			struct group group = group_of(slab_of(*top), *top);
+			void *object = load_relaxed(&magazine->slots)[i];
+			struct group group = group_of(slab_of(object), object);
 			_Atomic uint64_t *word = &slab_bits(group.slab)[group.word];
 			store_relaxed(word, load_relaxed(word) | group.bits);
 		}
-		store_relaxed(&magazine->top, magazine->slots);
+		heap_renew_magazine(heap, c);
 	}
 }
 

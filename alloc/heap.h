@@ -59,6 +59,9 @@ extern void (*_Atomic heap_donor)(struct heap *heap, unsigned class);
 
 void heap_magazines_init(struct heap *heap);
 
+/* In a forked child: empties a magazine that its thread, now gone, may have been changing. */
+void heap_renew_magazine(struct heap *heap, unsigned class);
+
 /* All objects of a class's magazine, or of all, back to their slabs. Modest: the magazine starts anew. */
 void heap_flush(struct heap *heap, unsigned class, bool modest);
 void heap_flush_all(struct heap *heap, bool modest);

@@ -21,10 +21,17 @@ struct heap heap_none = {
 	.magazines = {[0 ... CLASS_LARGE] = {.top = empty_slots, .limit = empty_slots}},
 };
 
+/* An own class's is all zero. */
+static void set_unused(struct magazine *magazine, unsigned class)
+{
+	*magazine = class < CLASS_OWN ? (struct magazine){empty_slots, empty_slots, classes[class].divisor, NULL}
+	                              : (struct magazine){NULL, NULL, 0, NULL};
+}
+
 void heap_magazines_init(struct heap *heap)
 {
 	for (unsigned c = 0; c <= CLASS_LARGE; c++)
-		heap->magazines[c] = (struct magazine){empty_slots, empty_slots, classes[c].divisor, NULL};
+		set_unused(&heap->magazines[c], c);
 }
 
 /* ---- arrays ------------------------------------------------------------------------------------------------- */
@@ -64,6 +71,13 @@ static size_t first_limit(unsigned class)
 	return classes[class].capacity < FIRST_LIMIT ? classes[class].capacity : FIRST_LIMIT;
 }
 
+static void set_empty(struct magazine *magazine, unsigned class, void **slots)
+{
+	store_relaxed(&magazine->slots, slots);
+	magazine->limit = slots + first_limit(class);
+	store_relaxed(&magazine->top, slots);
+}
+
 static bool magazine_ready(struct magazine *magazine, unsigned class)
 {
 	if (likely(magazine->slots))
@@ -71,10 +85,19 @@ static bool magazine_ready(struct magazine *magazine, unsigned class)
 	struct array *array = heap_array_new(class);
 	if (!array)
 		return false;
-	store_relaxed(&magazine->slots, array->slots);
-	magazine->limit = array->slots + first_limit(class);
-	store_relaxed(&magazine->top, array->slots);
+	set_empty(magazine, class, array->slots);
 	return true;
+}
+
+void heap_renew_magazine(struct heap *heap, unsigned class)
+{
+	struct magazine *magazine = &heap->magazines[class];
+	void **slots = load_relaxed(&magazine->slots);
+
+	if (slots)
+		set_empty(magazine, class, slots);
+	else
+		set_unused(magazine, class);
 }
 
 struct array *heap_exchange(struct heap *heap, unsigned class, struct array *full)

@@ -35,11 +35,7 @@ static void count_heap(struct heap *heap, struct qslab_memory *memory)
 			count_slab(slab, memory);
 		for (struct slab *slab = bin ? bin->full : NULL; slab; slab = slab->next)
 			count_slab(slab, memory);
-		struct magazine *magazine = &heap->magazines[c];
-		void **slots = load_relaxed(&magazine->slots);
-		size_t count = slots ? (size_t)(load_relaxed(&magazine->top) - slots) : 0;
-		if (count <= classes[c].capacity) /* else its thread is exchanging the array */
-			held += count * classes[c].size;
+		held += (size_t)magazine_count(&heap->magazines[c], c) * classes[c].size;
 	}
 	lock_drop(&heap->lock);
 	memory->magazines += held;

@@ -161,12 +161,10 @@ void walk_defer(struct walk *walk, const void *object)
 __attribute__((no_sanitize("thread"))) static void clear_magazine(struct walk *walk, struct heap *heap, unsigned class)
 {
 	struct magazine *magazine = &heap->magazines[class];
-	void **slots = load_relaxed(&magazine->slots), **top = load_relaxed(&magazine->top);
-	size_t count = slots ? (size_t)(top - slots) : 0;
+	void **slots = load_relaxed(&magazine->slots);
+	unsigned count = slots ? magazine_count(magazine, class) : 0;
 
-	if (count > classes[class].capacity)
-		return; /* its thread is exchanging the array */
-	for (size_t i = 1; i <= count; i++)
+	for (unsigned i = 1; i <= count; i++)
 		walk_clear(walk, slots[i]);
 }
 
