@@ -72,8 +72,8 @@ static unsigned scan(struct deferrer *deferrer, unsigned class, bool all)
 	}
 	if (load_relaxed(&queue->arrays))
 		state |= DEFERRER_WORK | (whole || all ? DEFERRER_EAGER : 0);
-	if (queue->tail)
-		grace_demand(queue->tail->cookie, false);
+	if (queue->head)
+		grace_demand(queue_cookie(queue), false);
 	if (!pending->array)
 		return state;
 
@@ -132,10 +132,9 @@ uint64_t deferrers_settle(unsigned only)
 	for (EACH_DEFERRER(d)) {
 		deferrer_lock(d);
 		for (EACH_USED_CLASS(d, c, only)) {
-			struct array *tail = queue_of(d, c)->tail;
+			uint64_t cookie = queue_cookie(queue_of(d, c));
 			settle(d, c);
-			if (tail && tail->cookie > highest)
-				highest = tail->cookie;
+			highest = cookie > highest ? cookie : highest;
 		}
 		deferrer_unlock(d);
 	}
