@@ -28,13 +28,14 @@ bool chain_push(struct rcu_ptr *first, struct rcu_ptr *last)
 
 	do
 		__atomic_store_n(&last->next, old, __ATOMIC_RELAXED);
-	while (!atomic_compare_exchange_weak_explicit(&chain.incoming, &old, first, acq_rel, relaxed)); /* take */
-	return !old;
+	while (!atomic_compare_exchange_weak_explicit(&chain.incoming, &old, first, memory_order_seq_cst, relaxed));
+	return !old; /* pairs with chain_advance, and with chain_is_empty */
 }
 
 bool chain_is_empty(void)
 {
-	return !load_relaxed(&chain.incoming) && !load_relaxed(&chain.waiting);
+	/* if the list was taken since, acquire brings `waiting` with it */
+	return !atomic_load_explicit(&chain.incoming, memory_order_seq_cst) && !load_relaxed(&chain.waiting);
 }
 
 void chain_free(struct rcu_ptr *first, bool ripe)
@@ -107,7 +108,7 @@ uint64_t chain_advance(void)
 	}
 	if (!chain.ripening) {
 		store_relaxed(&chain.waiting, true); /* before it is taken: chain_is_empty */
-		chain.ripening = atomic_exchange_explicit(&chain.incoming, NULL, acq_rel); /* pairs with chain_push */
+		chain.ripening = atomic_exchange_explicit(&chain.incoming, NULL, acq_rel); /* pairs with chain_push, chain_is_empty */
 		chain.cookie = grace_cookie(); /* after it was taken */
 		chain.retired += measure(chain.ripening, &chain.bytes);
 		pressure_add(chain.bytes);

@@ -7,7 +7,7 @@
 
 static struct {
 	struct lock lock;
-	struct slab *_Atomic first; /* written under the lock; linked by next; cookies never fall */
+	struct slab *first;         /* lock; linked by next; cookies never fall */
 	struct slab *last;          /* lock */
 } graves;
 
@@ -33,25 +33,25 @@ static void bury(struct slab *slab)
 	lock_graves();
 	slab->next = NULL;
 	slab->cookie = grace_cookie();
-	if (load_relaxed(&graves.first))
+	if (graves.first)
 		graves.last->next = slab;
 	else
-		store_relaxed(&graves.first, slab);
+		graves.first = slab;
 	graves.last = slab;
 	unlock_graves();
 	reclaimer_mention();
 }
 
-/* Gives the oldest back, if it may go: true. Under the lock to the end, so that graves_of misses none. */
+/* Gives the oldest back, if it may go: true. Else its cookie, 0 without one. Under the lock to the end: graves_of. */
 static bool give_back(uint64_t *cookie)
 {
 	lock_graves();
-	struct slab *slab = load_relaxed(&graves.first);
+	struct slab *slab = graves.first;
 	bool ripe = slab && grace_over(slab->cookie);
 
 	*cookie = slab ? slab->cookie : 0;
 	if (ripe) {
-		store_relaxed(&graves.first, slab->next);
+		graves.first = slab->next;
 		slab_release(slab);
 	}
 	unlock_graves();
@@ -62,8 +62,8 @@ uint64_t graves_advance(void)
 {
 	uint64_t cookie = 0;
 
-	while (load_relaxed(&graves.first) && give_back(&cookie))
-		cookie = 0;
+	while (give_back(&cookie))
+		continue;
 	return cookie;
 }
 
@@ -72,7 +72,7 @@ uint64_t graves_of(unsigned class)
 	uint64_t cookie = 0;
 
 	lock_graves();
-	for (struct slab *slab = load_relaxed(&graves.first); slab; slab = slab->next)
+	for (struct slab *slab = graves.first; slab; slab = slab->next)
 		if (slab->class == class)
 			cookie = slab->cookie;
 	unlock_graves();
