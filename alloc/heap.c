@@ -280,11 +280,14 @@ void heap_after_fork(struct heap *own)
 		store_relaxed(&own->tid, (int)gettid());
 	for (unsigned c = CLASS_OWN; c < load_relaxed(&class_end); c++)
 		lock_drop(&own_class(c)->lock);
-	bool busy = load_relaxed(&own->lock.held); /* forked by a signal handler inside our slow path */
+	bool busy = lock_is_mine(&own->lock); /* forked by a signal handler inside our slow path */
+	bool torn = !busy && load_relaxed(&own->lock.held); /* another thread was changing it, or looking */
+	if (torn)
+		lock_drop(&own->lock);
 	heaps.orphans = NULL;
 	store_relaxed(&heaps.orphan_count, 0);
 	struct heap *first = heap_first();
-	if (busy || (first == own && !own->all_next))
+	if (busy || (first == own && !own->all_next && !torn))
 		return;
 	for (struct heap *heap = first; heap; heap = heap->all_next) {
 		if (heap == own) {

@@ -6,8 +6,11 @@
 #include "span.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
 _Thread_local struct heap *thread_heap __attribute__((tls_model("initial-exec"))) = &heap_none;
+
+_Thread_local unsigned lock_name __attribute__((tls_model("initial-exec")));
 
 /* After this thread's heap was abandoned: frees go to slabs directly, allocations to the late heap. */
 static _Thread_local bool thread_gone __attribute__((tls_model("initial-exec")));
@@ -15,6 +18,12 @@ static _Thread_local bool thread_gone __attribute__((tls_model("initial-exec")))
 static pthread_key_t exit_key;
 static atomic_bool ready;
 static struct lock init_lock;
+
+/* A forked child keeps its parent's: what is held across the fork was taken by that name. */
+SLOW unsigned lock_name_make(void)
+{
+	return lock_name = (unsigned)gettid();
+}
 
 static void thread_exit(void *heap)
 {

@@ -23,40 +23,10 @@ struct deferrer deferrer_none = {
 
 _Thread_local struct deferrer *thread_deferrer __attribute__((tls_model("initial-exec"))) = &deferrer_none;
 static _Thread_local bool thread_gone __attribute__((tls_model("initial-exec")));
-static _Thread_local atomic_bool list_locked __attribute__((tls_model("initial-exec")));
-static _Thread_local struct deferrer *_Atomic locked __attribute__((tls_model("initial-exec")));
 
 struct deferrers deferrers;
 static pthread_key_t exit_key;
 static bool have_key;
-
-void deferrer_lock(struct deferrer *deferrer)
-{
-	store_relaxed(&locked, deferrer);
-	atomic_signal_fence(memory_order_seq_cst);
-	lock_take(&deferrer->lock);
-}
-
-void deferrer_unlock(struct deferrer *deferrer)
-{
-	lock_drop(&deferrer->lock);
-	atomic_signal_fence(memory_order_seq_cst);
-	store_relaxed(&locked, NULL);
-}
-
-void deferrers_lock(void)
-{
-	store_relaxed(&list_locked, true);
-	atomic_signal_fence(memory_order_seq_cst);
-	lock_take(&deferrers.lock);
-}
-
-void deferrers_unlock(void)
-{
-	lock_drop(&deferrers.lock);
-	atomic_signal_fence(memory_order_seq_cst);
-	store_relaxed(&list_locked, false);
-}
 
 /* ---- append ------------------------------------------------------------------------------------------ */
 
@@ -102,13 +72,13 @@ static struct appended append(struct deferrer *deferrer, unsigned class, void *o
 
 /* ---- threads ---------------------------------------------------------------------------------------- */
 
-/* Deferrers lock held. */
-static struct deferrer *create(enum deferrer_state state)
+/* Deferrers lock held. An ORPHAN. */
+static struct deferrer *create(void)
 {
 	struct deferrer *deferrer = meta_alloc(sizeof *deferrer);
 	if (!deferrer)
 		return NULL;
-	deferrer->state = state; /* the rest is zero: deferrers are never freed, and nothing else has their size */
+	deferrer->state = DEFERRER_ORPHAN; /* the rest is zero: deferrers are never freed, and nothing else has their size */
 	for (unsigned c = 0; c <= CLASS_LARGE; c++)
 		deferrer->pending[c] = (struct pending){pending_none, pending_none, classes[c].divisor, NULL};
 	deferrer->all_next = load_relaxed(&deferrers.all);
@@ -116,29 +86,32 @@ static struct deferrer *create(enum deferrer_state state)
 	return deferrer;
 }
 
+/* An orphan or a new one becomes this thread's. Not OWNED before it is: a child forked in between would not know whose. */
 static struct deferrer *acquire_deferrer(void)
 {
-	deferrers_lock();
+	lock_take(&deferrers.lock);
 	struct deferrer *deferrer = deferrers.orphans;
-	if (deferrer) {
+	if (deferrer)
 		deferrers.orphans = deferrer->orphan_next;
-		deferrer_lock(deferrer);
+	else
+		deferrer = create();
+	if (deferrer) {
+		thread_deferrer = deferrer;
+		lock_take(&deferrer->lock);
 		deferrer->state = DEFERRER_OWNED;
-		deferrer_unlock(deferrer);
-	} else {
-		deferrer = create(DEFERRER_OWNED);
+		lock_drop(&deferrer->lock);
 	}
-	deferrers_unlock();
+	lock_drop(&deferrers.lock);
 	return deferrer;
 }
 
 static struct deferrer *late_deferrer(void)
 {
-	deferrers_lock();
+	lock_take(&deferrers.lock);
 	if (!deferrers.late)
-		deferrers.late = create(DEFERRER_ORPHAN);
+		deferrers.late = create();
 	struct deferrer *deferrer = deferrers.late;
-	deferrers_unlock();
+	lock_drop(&deferrers.lock);
 	return deferrer;
 }
 
@@ -150,10 +123,8 @@ static struct deferrer *get(void)
 	if (thread_gone || !have_key || tracking)
 		return NULL;
 	struct deferrer *deferrer = acquire_deferrer();
-	if (deferrer) {
-		thread_deferrer = deferrer;
+	if (deferrer)
 		pthread_setspecific(exit_key, deferrer);
-	}
 	return deferrer;
 }
 
@@ -164,9 +135,9 @@ bool deferrer_append(const char *call, unsigned class, void *object)
 
 	if (!deferrer && !(deferrer = late_deferrer()))
 		return false;
-	deferrer_lock(deferrer);
+	lock_take(&deferrer->lock);
 	struct appended result = append(deferrer, class, object, call);
-	deferrer_unlock(deferrer);
+	lock_drop(&deferrer->lock);
 	if (result.pressure & PRESSURE_CROSSED)
 		pressure_tell();
 	if (result.cookie)
@@ -182,9 +153,8 @@ static void thread_exit(void *argument)
 	uint64_t cookie = 0;
 
 	thread_gone = true;
-	thread_deferrer = &deferrer_none;
-	deferrers_lock();
-	deferrer_lock(deferrer);
+	lock_take(&deferrers.lock);
+	lock_take(&deferrer->lock);
 	for (EACH_USED_CLASS(deferrer, c, CLASS_NONE)) {
 		if (!deferrer->pending[c].array)
 			continue;
@@ -193,10 +163,11 @@ static void thread_exit(void *argument)
 		cookie = last > cookie ? last : cookie;
 	}
 	deferrer->state = DEFERRER_ORPHAN;
-	deferrer_unlock(deferrer);
+	lock_drop(&deferrer->lock);
 	deferrer->orphan_next = deferrers.orphans;
 	deferrers.orphans = deferrer;
-	deferrers_unlock();
+	thread_deferrer = &deferrer_none; /* in one step with the list, for a child forked beside it */
+	lock_drop(&deferrers.lock);
 	if (cookie)
 		grace_demand(cookie, false);
 	reclaimer_notice(true);
@@ -205,10 +176,10 @@ static void thread_exit(void *argument)
 void deferrers_forget(unsigned class)
 {
 	for (EACH_DEFERRER(d)) {
-		deferrer_lock(d);
+		lock_take(&d->lock);
 		for (EACH_USED_CLASS(d, c, class))
 			queue_forget(d, c);
-		deferrer_unlock(d);
+		lock_drop(&d->lock);
 	}
 }
 
@@ -223,7 +194,7 @@ static void donate(struct heap *heap, unsigned class)
 			reclaimer_notice(true);
 		return;
 	}
-	deferrer_lock(deferrer);
+	lock_take(&deferrer->lock);
 	queue->appetite = queue->appetite < APPETITE_MOST - 2 ? queue->appetite + 2 : APPETITE_MOST;
 	queue_ripen(deferrer, class);
 	struct array *array = queue_take_ready(queue, class);
@@ -235,42 +206,48 @@ static void donate(struct heap *heap, unsigned class)
 		deferrer->exchanged++;
 		DTRACE_PROBE2(qslab, exchange, class, array->count - array->first);
 	}
-	deferrer_unlock(deferrer);
+	lock_drop(&deferrer->lock);
 }
 
 /* ---- fork ---------------------------------------------------------------------------------------------- */
 
+/* From prepare on: what the code that this thread's signal handler interrupted has locked, and goes on with. */
+static _Thread_local struct {
+	bool list;
+	struct deferrer *deferrer; /* at most one */
+} interrupted __attribute__((tls_model("initial-exec")));
+
 void deferrers_lock_all(void)
 {
-	if (!load_relaxed(&list_locked))
-		lock_take(&deferrers.lock);
+	interrupted.list = !lock_take_for_fork(&deferrers.lock);
+	interrupted.deferrer = NULL;
 	for (struct deferrer *d = load_relaxed(&deferrers.all); d; d = d->all_next)
-		if (d != load_relaxed(&locked))
-			lock_take(&d->lock);
+		if (!lock_take_for_fork(&d->lock))
+			interrupted.deferrer = d;
 }
 
 void deferrers_unlock_all(void)
 {
 	for (struct deferrer *d = load_relaxed(&deferrers.all); d; d = d->all_next)
-		if (d != load_relaxed(&locked))
+		if (d != interrupted.deferrer)
 			lock_drop(&d->lock);
-	if (!load_relaxed(&list_locked))
+	if (!interrupted.list)
 		lock_drop(&deferrers.lock);
 }
 
 /* In the child, all locks taken: what dead threads had pending is sealed. */
 void deferrers_after_fork(void)
 {
-	if (!load_relaxed(&list_locked))
+	if (!interrupted.list)
 		deferrers.orphans = NULL;
 	for (struct deferrer *d = load_relaxed(&deferrers.all); d; d = d->all_next) {
-		if (d == thread_deferrer || d == load_relaxed(&locked))
+		if (d == thread_deferrer || d == interrupted.deferrer)
 			continue;
 		for (EACH_USED_CLASS(d, c, CLASS_NONE))
 			if (d->pending[c].array)
 				array_seal(d, c);
 		d->state = DEFERRER_ORPHAN;
-		if (d != deferrers.late && !load_relaxed(&list_locked)) {
+		if (d != deferrers.late && !interrupted.list) {
 			d->orphan_next = deferrers.orphans;
 			deferrers.orphans = d;
 		}

@@ -11,26 +11,12 @@ static struct {
 	struct slab *last;          /* lock */
 } graves;
 
-static _Thread_local atomic_bool locked __attribute__((tls_model("initial-exec")));
-
-static void lock_graves(void)
-{
-	store_relaxed(&locked, true);
-	atomic_signal_fence(memory_order_seq_cst);
-	lock_take(&graves.lock);
-}
-
-static void unlock_graves(void)
-{
-	lock_drop(&graves.lock);
-	atomic_signal_fence(memory_order_seq_cst);
-	store_relaxed(&locked, false);
-}
+static _Thread_local bool locked_for_fork __attribute__((tls_model("initial-exec")));
 
 /* alloc's slab_undertaker. */
 static void bury(struct slab *slab)
 {
-	lock_graves();
+	lock_take(&graves.lock);
 	slab->next = NULL;
 	slab->cookie = grace_cookie();
 	if (graves.first)
@@ -38,14 +24,14 @@ static void bury(struct slab *slab)
 	else
 		graves.first = slab;
 	graves.last = slab;
-	unlock_graves();
+	lock_drop(&graves.lock);
 	reclaimer_mention();
 }
 
 /* Gives the oldest back, if it may go: true. Else its cookie, 0 without one. Under the lock to the end: graves_of. */
 static bool give_back(uint64_t *cookie)
 {
-	lock_graves();
+	lock_take(&graves.lock);
 	struct slab *slab = graves.first;
 	bool ripe = slab && grace_over(slab->cookie);
 
@@ -54,7 +40,7 @@ static bool give_back(uint64_t *cookie)
 		graves.first = slab->next;
 		slab_release(slab);
 	}
-	unlock_graves();
+	lock_drop(&graves.lock);
 	return ripe;
 }
 
@@ -71,23 +57,22 @@ uint64_t graves_of(unsigned class)
 {
 	uint64_t cookie = 0;
 
-	lock_graves();
+	lock_take(&graves.lock);
 	for (struct slab *slab = graves.first; slab; slab = slab->next)
 		if (slab->class == class)
 			cookie = slab->cookie;
-	unlock_graves();
+	lock_drop(&graves.lock);
 	return cookie;
 }
 
 void graves_lock_for_fork(void)
 {
-	if (!load_relaxed(&locked))
-		lock_take(&graves.lock);
+	locked_for_fork = lock_take_for_fork(&graves.lock);
 }
 
 void graves_unlock_after_fork(void)
 {
-	if (!load_relaxed(&locked))
+	if (locked_for_fork)
 		lock_drop(&graves.lock);
 }
 

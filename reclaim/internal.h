@@ -25,12 +25,6 @@ extern struct deferrers deferrers;
 	c < ((only) ? (only) + 1 : CLASS_LIMIT);                                                          \
 	c++) if ((d)->used[c / 64] >> c % 64 & 1
 
-/* Either lock is noted in the thread, so that a fork from a signal handler does not wait for itself. */
-void deferrers_lock(void);
-void deferrers_unlock(void);
-void deferrer_lock(struct deferrer *deferrer);
-void deferrer_unlock(struct deferrer *deferrer);
-
 /* The rest: lock held. */
 
 static inline unsigned pending_count(const struct pending *pending)

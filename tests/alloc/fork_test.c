@@ -143,6 +143,41 @@ Test(fork, many_threads_of_the_child, .disabled = SANITIZED)
 		pthread_join(threads[i], NULL);
 }
 
+/* ---- the forking thread's heap, looked at by another ---------------------------------------------------------------- */
+
+static void *looks_at_all(void *unused)
+{
+	struct qslab_memory memory;
+	while (!atomic_load(&stop))
+		qslab_memory(&memory); /* holds every heap's lock in turn */
+	return NULL;
+}
+
+Test(fork, while_another_thread_has_our_lock, .disabled = SANITIZED)
+{
+	enum { MANY = 50000 };
+	static void *objects[MANY];
+	pthread_t thread;
+
+	for (int i = 0; i < MANY; i++)
+		objects[i] = qslab_malloc(2000);
+	pthread_create(&thread, NULL, looks_at_all, NULL);
+	for (int round = 0; round < SCALE(100); round++) {
+		pid_t child = fork();
+		if (child == 0) {
+			alarm(20);
+			for (int i = 0; i < MANY; i++)
+				qslab_free(objects[i]);
+			_exit(0);
+		}
+		int status;
+		waitpid(child, &status, 0);
+		cr_assert_eq(status, 0, "round %d: status %x", round, status);
+	}
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
+}
+
 /* ---- a magazine in the middle of a change ----------------------------------------------------------------------- */
 
 enum { SIZE = 100, PUSHED = 4 * MAGAZINE_MAX };
