@@ -2,6 +2,7 @@
 #include "thread.h"
 #include "class.h"
 #include "debug.h"
+#include "gate.h"
 #include "region.h"
 #include "span.h"
 
@@ -39,7 +40,9 @@ static bool init(void)
 	lock_take(&init_lock);
 	if (!load_relaxed(&ready)) {
 		class_init();
-		bool done = region_init() && span_init() && !pthread_key_create(&exit_key, thread_exit);
+		bool done = region_init() && !pthread_key_create(&exit_key, thread_exit);
+		if (done)
+			gate_init();
 		atomic_store_explicit(&ready, done, release);
 	}
 	lock_drop(&init_lock);
