@@ -33,18 +33,33 @@
 #define store_relaxed(p, v) atomic_store_explicit((p), (v), relaxed)
 
 /*
- * A lock for short slow paths. Held words are 1. Taking it is one exchange, dropping it one store, so a
- * thread's own, nearly always uncontended lock costs little; a waiter spins, then sleeps in short naps,
- * which also lets a lower-priority holder run. In a forked child every lock is simply set free (fork.c).
+ * A lock for short slow paths. Taking it is one compare-and-swap, dropping it one store, so a thread's own, nearly
+ * always uncontended lock costs little; a waiter spins, then sleeps in short naps, which also lets a lower-priority
+ * holder run. Who holds it is known, for a fork by a signal handler: what other threads hold is free, or soon will be;
+ * what the interrupted code holds stays as it is. In a forked child every other lock is simply set free (fork.c).
  */
 struct lock {
-	atomic_uint held;
+	atomic_uint held; /* 0, or who holds it */
 };
+
+extern _Thread_local unsigned lock_name __attribute__((tls_model("initial-exec"))); /* this thread's, 0 at first */
+unsigned lock_name_make(void);
+
+static inline unsigned lock_me(void)
+{
+	return likely(lock_name) ? lock_name : lock_name_make();
+}
+
+static inline bool lock_is_mine(const struct lock *lock)
+{
+	return load_relaxed(&lock->held) == lock_me();
+}
 
 static inline bool lock_try(struct lock *lock)
 {
+	unsigned nobody = 0;
 	return !load_relaxed(&lock->held) &&
-	       !atomic_exchange_explicit(&lock->held, 1, acquire); /* pairs with lock_drop */
+	       atomic_compare_exchange_strong_explicit(&lock->held, &nobody, lock_me(), acquire, relaxed); /* lock_drop */
 }
 
 static inline void lock_wait(struct lock *lock)
@@ -64,8 +79,18 @@ static inline void lock_wait(struct lock *lock)
 static inline void lock_take(struct lock *lock)
 {
 	COUNT(lock);
-	if (unlikely(atomic_exchange_explicit(&lock->held, 1, acquire)))
+	unsigned nobody = 0;
+	if (unlikely(!atomic_compare_exchange_strong_explicit(&lock->held, &nobody, lock_me(), acquire, relaxed)))
 		lock_wait(lock);
+}
+
+/* False, and nothing is done, if this thread has it already, in code that the forking signal handler interrupted. */
+static inline bool lock_take_for_fork(struct lock *lock)
+{
+	if (lock_is_mine(lock))
+		return false;
+	lock_take(lock);
+	return true;
 }
 
 static inline void lock_drop(struct lock *lock)

@@ -28,6 +28,8 @@ static struct {
 	} *ring;            /* const after debug_start */
 	size_t head, tail;  /* lock */
 	size_t bytes;       /* lock */
+	unsigned leaving;   /* lock: taken out, and not yet where they go */
+	unsigned emptying;  /* lock: threads that empty it: no other takes anything out */
 } quarantine;
 
 /* ---- reports -------------------------------------------------------------------------------------------- */
@@ -101,16 +103,28 @@ static void give_back(void *object, size_t size)
 		heap_late_free(object);
 }
 
-/* The oldest, if there are more than `objects`, or too many bytes. */
-static bool take_surplus(struct waiting *waiting, size_t objects)
+/* Lock held, dropped in between: the oldest goes. */
+static void release_oldest(void)
+{
+	struct waiting oldest = quarantine.ring[quarantine.head++ % QUARANTINE_OBJECTS];
+
+	quarantine.bytes -= oldest.size;
+	quarantine.leaving++;
+	lock_drop(&quarantine.lock);
+	check_poison(&oldest);
+	give_back(oldest.object, oldest.size);
+	lock_take(&quarantine.lock);
+	quarantine.leaving -= quarantine.leaving > 0; /* none in a child forked meanwhile */
+}
+
+/* The oldest goes if there are more than `objects`, or too many bytes; false if not. */
+static bool release_surplus(size_t objects)
 {
 	lock_take(&quarantine.lock);
-	bool surplus = quarantine.tail - quarantine.head > objects || quarantine.bytes > QUARANTINE_BYTES;
-	if (surplus) {
-		*waiting = quarantine.ring[quarantine.head % QUARANTINE_OBJECTS];
-		quarantine.head++;
-		quarantine.bytes -= waiting->size;
-	}
+	bool surplus = !quarantine.emptying &&
+	               (quarantine.tail - quarantine.head > objects || quarantine.bytes > QUARANTINE_BYTES);
+	if (surplus)
+		release_oldest();
 	lock_drop(&quarantine.lock);
 	return surplus;
 }
@@ -139,31 +153,30 @@ static void quarantine_add(void *object, size_t size)
 		if (quarantine.tail - quarantine.head < QUARANTINE_OBJECTS)
 			break;
 		lock_drop(&quarantine.lock); /* others put theirs in faster than they take the surplus out */
-		struct waiting oldest;
-		if (take_surplus(&oldest, QUARANTINE_OBJECTS - 1)) {
-			check_poison(&oldest);
-			give_back(oldest.object, oldest.size);
-		}
+		release_surplus(QUARANTINE_OBJECTS - 1);
 	}
 	quarantine.ring[quarantine.tail % QUARANTINE_OBJECTS] = waiting;
 	quarantine.tail++;
 	quarantine.bytes += size;
 	lock_drop(&quarantine.lock);
-	while (take_surplus(&waiting, QUARANTINE_OBJECTS - 1)) {
-		check_poison(&waiting);
-		give_back(waiting.object, waiting.size);
-	}
+	while (release_surplus(QUARANTINE_OBJECTS - 1))
+		continue;
 	errno = saved;
 }
 
 void debug_empty_quarantine(void)
 {
-	struct waiting waiting;
-
-	while (take_surplus(&waiting, 0)) {
-		check_poison(&waiting);
-		give_back(waiting.object, waiting.size);
+	lock_take(&quarantine.lock);
+	quarantine.emptying++;
+	for (size_t end = quarantine.tail; (ptrdiff_t)(end - quarantine.head) > 0;)
+		release_oldest();
+	while (quarantine.leaving) {
+		lock_drop(&quarantine.lock);
+		nanosleep(&(struct timespec){0, 20000}, NULL);
+		lock_take(&quarantine.lock);
 	}
+	quarantine.emptying -= quarantine.emptying > 0;
+	lock_drop(&quarantine.lock);
 }
 
 void debug_each_quarantined(void (*callback)(void *object, void *argument), void *argument)
@@ -283,5 +296,6 @@ void debug_after_fork(void)
 	stack_after_fork();
 	record_after_fork();
 	sample_after_fork();
+	quarantine.leaving = quarantine.emptying = 0;
 	lock_drop(&quarantine.lock);
 }

@@ -37,7 +37,7 @@ void debug_release(const char *call, void *object);
 /* What is known of the object at or around the address, and the stack of the call: printed behind a report's line. */
 void debug_explain(const void *address);
 
-/* Everything in the quarantine goes back: before a cache is destroyed. */
+/* Everything in the quarantine, or on its way from there, goes back: before a cache is destroyed. */
 void debug_empty_quarantine(void);
 
 /* Calls back for each object in the quarantine, under its lock. */

@@ -12,6 +12,7 @@
 #include "cache.h"
 #include "class.h"
 #include "debug.h"
+#include "gate.h"
 #include "large.h"
 #include "meta.h"
 #include "option.h"
@@ -24,12 +25,12 @@
 
 static void prepare(void)
 {
-	span_gate_close();
+	gate_close();
 }
 
 static void parent(void)
 {
-	span_gate_open();
+	span_fork_done();
 }
 
 static void relist_large(void)

@@ -223,17 +223,16 @@ static void forget_lists(struct heap *heap)
 	store_relaxed(&heap->notify, NULL);
 }
 
-static void forget_magazine(struct magazine *magazine)
+static void forget_magazine(struct magazine *magazine, unsigned class)
 {
-	if (!magazine->slots)
-		return;
-	for (void **top = load_relaxed(&magazine->top); top > magazine->slots; top--) {
+	for (unsigned i = magazine_count(magazine, class); i; i--) {
 		/* twice is harmless: flush_magazine may have been moving objects down */
-		struct group group = group_of(slab_of(*top), *top);
+		void *object = load_relaxed(&magazine->slots)[i];
+		struct group group = group_of(slab_of(object), object);
 		_Atomic uint64_t *word = &slab_bits(group.slab)[group.word];
 		store_relaxed(word, load_relaxed(word) | group.bits);
 	}
-	store_relaxed(&magazine->top, magazine->slots);
+	magazine_renew(magazine, class);
 }
 
 /* A heap whose thread is gone: what its magazines held is free; lists and counts are made anew. */
@@ -245,7 +244,7 @@ static void forget_thread(struct heap *heap)
 		struct magazine *both[2];
 		unsigned count = heap_magazines_of(heap, c, both);
 		for (unsigned i = 0; i < count; i++)
-			forget_magazine(both[i]);
+			forget_magazine(both[i], c);
 	}
 }
 
@@ -289,11 +288,14 @@ void heap_after_fork(struct heap *own)
 		store_relaxed(&own->tid, (int)gettid());
 	for (unsigned c = CLASS_OWN; c < load_relaxed(&class_end); c++)
 		lock_drop(&own_class(c)->lock);
-	bool busy = load_relaxed(&own->lock.held); /* forked by a signal handler inside our slow path */
+	bool busy = lock_is_mine(&own->lock); /* forked by a signal handler inside our slow path */
+	bool torn = !busy && load_relaxed(&own->lock.held); /* another thread was changing it, or looking */
+	if (torn)
+		lock_drop(&own->lock);
 	heaps.orphans = NULL;
 	store_relaxed(&heaps.orphan_count, 0);
 	struct heap *first = heap_first();
-	if (busy || (first == own && !own->all_next))
+	if (busy || (first == own && !own->all_next && !torn))
 		return;
 	for (struct heap *heap = first; heap; heap = heap->all_next) {
 		if (heap == own) {

@@ -61,10 +61,13 @@ void heap_magazines_init(struct heap *heap);
 void heap_returns_init(struct magazine *magazines);
 
 /* The objects in a class's magazine, and in its returns; any thread, roughly. No more than MAGAZINE_MAX each. */
-size_t heap_count_cached(struct heap *heap, unsigned class);
+unsigned heap_count_cached(struct heap *heap, unsigned class);
 
 /* The class's magazine and, if the heap has returns, the one there: *both, and how many. */
 unsigned heap_magazines_of(struct heap *heap, unsigned class, struct magazine *both[2]);
+
+/* In a forked child: empties a magazine that its thread, now gone, may have been changing. */
+void magazine_renew(struct magazine *magazine, unsigned class);
 
 /* All objects of a class's magazine, or of all, back to their slabs. Modest: the magazine starts anew. */
 void heap_flush(struct heap *heap, unsigned class, bool modest);

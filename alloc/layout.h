@@ -200,6 +200,14 @@ struct bin {
 	bool busy;                           /* heap's lock: objects were taken since a slab was last kept */
 };
 
+/* Objects in a magazine, seen from outside as of some moment; 0 while its thread is changing its array. */
+static inline unsigned magazine_count(const struct magazine *magazine, unsigned class)
+{
+	void **slots = load_relaxed(&magazine->slots);
+	size_t count = slots ? (size_t)(load_relaxed(&magazine->top) - slots) : 0;
+	return count <= classes[class].capacity ? (unsigned)count : 0;
+}
+
 enum heap_state { HEAP_OWNED = 1, HEAP_ORPHAN = 2 };
 
 struct heap {

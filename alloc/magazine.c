@@ -23,6 +23,13 @@ struct heap heap_none = {
 	.magazines = {[0 ... CLASS_LARGE] = {.top = empty_slots, .limit = empty_slots}},
 };
 
+/* An own class's is all zero. */
+static void set_unused(struct magazine *magazine, unsigned class)
+{
+	*magazine = class < CLASS_OWN ? (struct magazine){empty_slots, empty_slots, classes[class].divisor, NULL}
+	                              : (struct magazine){NULL, NULL, 0, NULL};
+}
+
 void heap_magazines_init(struct heap *heap)
 {
 	heap_returns_init(heap->magazines);
@@ -31,7 +38,7 @@ void heap_magazines_init(struct heap *heap)
 void heap_returns_init(struct magazine *magazines)
 {
 	for (unsigned c = 0; c <= CLASS_LARGE; c++)
-		magazines[c] = (struct magazine){empty_slots, empty_slots, classes[c].divisor, NULL};
+		set_unused(&magazines[c], c);
 }
 
 unsigned heap_magazines_of(struct heap *heap, unsigned class, struct magazine *both[2])
@@ -87,6 +94,13 @@ static size_t first_limit(unsigned class)
 	return classes[class].capacity < FIRST_LIMIT ? classes[class].capacity : FIRST_LIMIT;
 }
 
+static void set_empty(struct magazine *magazine, unsigned class, void **slots)
+{
+	store_relaxed(&magazine->slots, slots);
+	magazine->limit = slots + first_limit(class);
+	store_relaxed(&magazine->top, slots);
+}
+
 static bool magazine_ready(struct magazine *magazine, unsigned class)
 {
 	if (likely(magazine->slots))
@@ -94,10 +108,18 @@ static bool magazine_ready(struct magazine *magazine, unsigned class)
 	struct array *array = heap_array_new(class);
 	if (!array)
 		return false;
-	store_relaxed(&magazine->slots, array->slots);
-	magazine->limit = array->slots + first_limit(class);
-	store_relaxed(&magazine->top, array->slots);
+	set_empty(magazine, class, array->slots);
 	return true;
+}
+
+void magazine_renew(struct magazine *magazine, unsigned class)
+{
+	void **slots = load_relaxed(&magazine->slots);
+
+	if (slots)
+		set_empty(magazine, class, slots);
+	else
+		set_unused(magazine, class);
 }
 
 struct array *heap_exchange(struct heap *heap, unsigned class, struct array *full)
@@ -358,17 +380,12 @@ void *heap_refill(struct heap *heap, unsigned class)
 	return refill(heap, class);
 }
 
-size_t heap_count_cached(struct heap *heap, unsigned class)
+unsigned heap_count_cached(struct heap *heap, unsigned class)
 {
 	struct magazine *both[2];
-	unsigned number = heap_magazines_of(heap, class, both);
-	size_t all = 0;
+	unsigned number = heap_magazines_of(heap, class, both), all = 0;
 
-	for (unsigned i = 0; i < number; i++) {
-		void **slots = load_relaxed(&both[i]->slots);
-		size_t count = slots ? (size_t)(load_relaxed(&both[i]->top) - slots) : 0;
-		if (count <= classes[class].capacity) /* else its thread is exchanging the array */
-			all += count;
-	}
+	for (unsigned i = 0; i < number; i++)
+		all += magazine_count(both[i], class);
 	return all;
 }

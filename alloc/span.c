@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "span.h"
+#include "gate.h"
 #include "meta.h"
 #include "option.h"
 #include "region.h"
@@ -37,54 +38,7 @@ static struct {
 	uint64_t waiting;                     /* lock: spans of jemalloc freed while the gate was closed */
 } cache;
 
-static const struct span_source *main_source = &source_mmap; /* const after span_init */
 static atomic_size_t fail_after = SIZE_MAX;
-
-/*
- * The gate: the number of threads inside jemalloc, and CLOSED. fork's prepare closes it and waits for
- * the count to fall to its own thread's share; entering pairs with that in span_gate_close. The share,
- * `inside`, is raised before the count and lowered after it: a signal handler that forks in between may
- * wait for one thread too few, but never for its own.
- */
-#define GATE_CLOSED 0x40000000u
-static atomic_uint gate;
-static _Thread_local unsigned inside __attribute__((tls_model("initial-exec")));
-
-static void gate_leave(void)
-{
-	atomic_fetch_sub_explicit(&gate, 1, release);
-	atomic_signal_fence(memory_order_seq_cst);
-	inside--;
-}
-
-static bool gate_enter(void)
-{
-	if (main_source == &source_mmap)
-		return false;
-	inside++;
-	atomic_signal_fence(memory_order_seq_cst);
-	if (atomic_fetch_add_explicit(&gate, 1, acquire) & GATE_CLOSED) {
-		gate_leave();
-		return false;
-	}
-	return true;
-}
-
-void span_gate_close(void)
-{
-	atomic_fetch_or_explicit(&gate, GATE_CLOSED, acq_rel);
-	while ((atomic_load_explicit(&gate, acquire) & ~GATE_CLOSED) > inside)
-		nanosleep(&(struct timespec){0, 20000}, NULL);
-}
-
-bool span_init(void)
-{
-#ifndef QSLAB_NO_JEMALLOC
-	if (source_jemalloc.init())
-		main_source = &source_jemalloc;
-#endif
-	return true;
-}
 
 /* Lock held. */
 static struct span bin_pop(uint64_t *bin)
@@ -106,20 +60,6 @@ static void bin_push(uint64_t *bin, struct span span)
 	*bin = page + 1;
 }
 
-/* Returns false when it must wait for the gate. */
-static bool source_free(struct span span, size_t pages)
-{
-	if (span.from_mmap) {
-		source_mmap.free(span.start, pages);
-		return true;
-	}
-	if (!gate_enter())
-		return false;
-	main_source->free(span.start, pages);
-	gate_leave();
-	return true;
-}
-
 /* Lock held. */
 static size_t budget(void)
 {
@@ -139,7 +79,7 @@ static bool purge(void)
 		while (chain) {
 			struct span span = bin_pop(&chain);
 			lock_drop(&cache.lock);
-			bool freed = source_free(span, pages);
+			bool freed = gate_free(span, pages);
 			lock_take(&cache.lock);
 			if (freed) {
 				cache.cached -= pages << PAGE_SHIFT;
@@ -157,10 +97,7 @@ static bool purge(void)
 		cache.dirty = cache.freed = 0;
 		lock_drop(&cache.lock);
 		size_t before = load_relaxed(&source_purged);
-		if (gate_enter()) {
-			main_source->purge();
-			gate_leave();
-		}
+		gate_purge();
 		meta_trim();
 		size_t purged = load_relaxed(&source_purged) - before;
 		lock_take(&cache.lock);
@@ -182,11 +119,7 @@ static void enforce_budget(void)
 			return;
 		cache.freed = 0;
 		lock_drop(&cache.lock);
-		size_t dirty = 0;
-		if (gate_enter()) {
-			dirty = main_source->dirty();
-			gate_leave();
-		}
+		size_t dirty = gate_dirty();
 		lock_take(&cache.lock);
 		cache.dirty = dirty;
 	}
@@ -237,21 +170,6 @@ void span_fail_after(size_t after)
 	store_relaxed(&fail_after, after);
 }
 
-static struct span source_alloc(size_t pages, size_t alignment, bool zero)
-{
-	struct span span = {NULL, false};
-
-	if (gate_enter()) {
-		span.start = main_source->alloc(pages, alignment, zero);
-		gate_leave();
-	}
-	if (!span.start) {
-		span.start = source_mmap.alloc(pages, alignment, zero);
-		span.from_mmap = true;
-	}
-	return span;
-}
-
 /* Lock held. What was purged a moment ago would have served: that is regret. */
 static void take_from_source(size_t bytes)
 {
@@ -283,9 +201,9 @@ struct span span_alloc(size_t pages, size_t alignment, bool zero)
 	take_from_source(bytes);
 	lock_drop(&cache.lock);
 
-	span = source_alloc(pages, alignment, zero);
+	span = gate_alloc(pages, alignment, zero);
 	if (!span.start && span_trim())
-		span = source_alloc(pages, alignment, zero);
+		span = gate_alloc(pages, alignment, zero);
 	if (!span.start)
 		return span;
 	DTRACE_PROBE2(qslab, span_alloc, span.start, pages);
@@ -315,7 +233,7 @@ void span_free(struct span span, size_t pages)
 	int saved = errno;
 
 	if (pages > SPAN_CACHED_PAGES) {
-		bool freed = source_free(span, pages);
+		bool freed = gate_free(span, pages);
 		lock_take(&cache.lock);
 		cache.live -= bytes;
 		if (!freed) {
@@ -333,7 +251,7 @@ void span_free(struct span span, size_t pages)
 	}
 	tick();
 	enforce_budget();
-	bool waiting = cache.waiting && !(load_relaxed(&gate) & GATE_CLOSED);
+	bool waiting = cache.waiting && !gate_is_closed();
 	lock_drop(&cache.lock);
 	if (unlikely(waiting))
 		drain_waiting();
@@ -363,24 +281,16 @@ static void drain_waiting(void)
 	lock_drop(&cache.lock);
 }
 
-void span_gate_open(void)
+void span_fork_done(void)
 {
-	atomic_fetch_and_explicit(&gate, ~GATE_CLOSED, acq_rel);
+	gate_open();
 	drain_waiting();
 }
 
 bool span_extend(struct span span, size_t pages, size_t new_pages)
 {
-	bool done;
+	bool done = gate_extend(span, pages, new_pages);
 
-	if (span.from_mmap) {
-		done = source_mmap.extend(span.start, pages, new_pages);
-	} else {
-		if (!gate_enter())
-			return false;
-		done = main_source->extend(span.start, pages, new_pages);
-		gate_leave();
-	}
 	if (done) {
 		lock_take(&cache.lock);
 		cache.live += (new_pages - pages) << PAGE_SHIFT;
@@ -403,11 +313,8 @@ bool span_trim(void)
 
 void span_stats(struct span_stats *stats)
 {
-	size_t dirty = 0;
-	if (gate_enter()) {
-		dirty = main_source->dirty();
-		gate_leave();
-	}
+	size_t dirty = gate_dirty();
+
 	lock_take(&cache.lock);
 	cache.dirty = dirty;
 	cache.freed = 0;
@@ -418,10 +325,8 @@ void span_stats(struct span_stats *stats)
 	lock_drop(&cache.lock);
 }
 
-/* In the child: only this thread is left; what it holds inside jemalloc it still holds. */
 void span_after_fork(void)
 {
-	atomic_store_explicit(&gate, inside | GATE_CLOSED, relaxed);
 	if (load_relaxed(&cache.lock.held)) {
 		size_t cached = 0;
 		for (size_t pages = 1; pages <= SPAN_CACHED_PAGES; pages++)
@@ -431,13 +336,9 @@ void span_after_fork(void)
 		cache.cached = cached;
 		lock_drop(&cache.lock);
 	}
-	source_mmap_after_fork();
-#ifndef QSLAB_NO_JEMALLOC
-	if (main_source == &source_jemalloc && !inside)
-		source_jemalloc_after_fork();
-#endif
+	gate_after_fork();
 	lock_drop(&region.lock);
-	span_gate_open();
+	span_fork_done();
 }
 
 void span_publish(struct qslab_segment_spans *out)

@@ -24,8 +24,6 @@ struct span {
 	bool from_mmap;    /* which source it goes back to */
 };
 
-bool span_init(void);
-
 /* Contents undefined unless `zero`. May make system calls. No lock but a heap's may be held. */
 struct span span_alloc(size_t pages, size_t alignment, bool zero);
 
@@ -50,9 +48,8 @@ struct span_stats {
 };
 void span_stats(struct span_stats *stats);
 
-/* The fork gate (fork.c): closed, the source in use is mmap and frees to jemalloc wait. */
-void span_gate_close(void);
-void span_gate_open(void);
+/* fork.c, at its end: opens the gate (gate.h); what waited for it goes to jemalloc. In the child, after_fork instead. */
+void span_fork_done(void);
 void span_after_fork(void);
 
 /* Tests: the next `after` spans succeed, then all fail, until called with SIZE_MAX. */

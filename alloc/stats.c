@@ -36,7 +36,7 @@ static void count_heap(struct heap *heap, struct qslab_memory *memory)
 			count_slab(slab, memory);
 		for (struct slab *slab = bin ? bin->full : NULL; slab; slab = slab->next)
 			count_slab(slab, memory);
-		held += heap_count_cached(heap, c) * classes[c].size;
+		held += (size_t)heap_count_cached(heap, c) * classes[c].size;
 	}
 	lock_drop(&heap->lock);
 	memory->magazines += held;

@@ -2,15 +2,18 @@
 #include "thread.h"
 #include "class.h"
 #include "debug.h"
+#include "gate.h"
 #include "profile.h"
 #include "region.h"
 #include "span.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
 _Thread_local struct heap *thread_heap __attribute__((tls_model("initial-exec"))) = &heap_none;
 
 _Thread_local struct magazine *thread_frees __attribute__((tls_model("initial-exec"))) = heap_none.magazines;
+_Thread_local unsigned lock_name __attribute__((tls_model("initial-exec")));
 
 /* After this thread's heap was abandoned: frees go to slabs directly, allocations to the late heap. */
 static _Thread_local bool thread_gone __attribute__((tls_model("initial-exec")));
@@ -18,6 +21,12 @@ static _Thread_local bool thread_gone __attribute__((tls_model("initial-exec")))
 static pthread_key_t exit_key;
 static atomic_bool ready;
 static struct lock init_lock;
+
+/* A forked child keeps its parent's: what is held across the fork was taken by that name. */
+SLOW unsigned lock_name_make(void)
+{
+	return lock_name = (unsigned)gettid();
+}
 
 static void direct(struct heap *heap)
 {
@@ -39,7 +48,9 @@ static bool init(void)
 	lock_take(&init_lock);
 	if (!load_relaxed(&ready)) {
 		class_init();
-		bool done = region_init() && span_init() && !pthread_key_create(&exit_key, thread_exit);
+		bool done = region_init() && !pthread_key_create(&exit_key, thread_exit);
+		if (done)
+			gate_init();
 		atomic_store_explicit(&ready, done, release);
 	}
 	lock_drop(&init_lock);

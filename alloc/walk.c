@@ -161,12 +161,10 @@ void walk_defer(struct walk *walk, const void *object)
 /* Of other threads, as of some moment; the array's memory stays mapped whatever becomes of it. */
 __attribute__((no_sanitize("thread"))) static void clear_magazine(struct walk *walk, struct magazine *magazine, unsigned class)
 {
-	void **slots = load_relaxed(&magazine->slots), **top = load_relaxed(&magazine->top);
-	size_t count = slots ? (size_t)(top - slots) : 0;
+	void **slots = load_relaxed(&magazine->slots);
+	unsigned count = slots ? magazine_count(magazine, class) : 0;
 
-	if (count > classes[class].capacity)
-		return; /* its thread is exchanging the array */
-	for (size_t i = 1; i <= count; i++)
+	for (unsigned i = 1; i <= count; i++)
 		walk_clear(walk, slots[i]);
 }
 

@@ -20,7 +20,7 @@ static struct {
 	atomic_bool waiting;          /* written under the lock: ripening is not empty */
 } chain;
 
-static _Thread_local atomic_bool locked __attribute__((tls_model("initial-exec")));
+static _Thread_local bool locked_for_fork __attribute__((tls_model("initial-exec")));
 
 bool chain_push(struct rcu_ptr *first, struct rcu_ptr *last)
 {
@@ -28,13 +28,14 @@ bool chain_push(struct rcu_ptr *first, struct rcu_ptr *last)
 
 	do
 		__atomic_store_n(&last->next, old, __ATOMIC_RELAXED);
-	while (!atomic_compare_exchange_weak_explicit(&chain.incoming, &old, first, acq_rel, relaxed)); /* take */
-	return !old;
+	while (!atomic_compare_exchange_weak_explicit(&chain.incoming, &old, first, memory_order_seq_cst, relaxed));
+	return !old; /* pairs with chain_advance, and with chain_is_empty */
 }
 
 bool chain_is_empty(void)
 {
-	return !load_relaxed(&chain.incoming) && !load_relaxed(&chain.waiting);
+	/* if the list was taken since, acquire brings `waiting` with it */
+	return !atomic_load_explicit(&chain.incoming, memory_order_seq_cst) && !load_relaxed(&chain.waiting);
 }
 
 void chain_free(struct rcu_ptr *first, bool ripe)
@@ -79,25 +80,11 @@ static uint64_t measure(const struct rcu_ptr *first, size_t *bytes)
 	return count;
 }
 
-static void lock_chain(void)
-{
-	store_relaxed(&locked, true);
-	atomic_signal_fence(memory_order_seq_cst);
-	lock_take(&chain.lock);
-}
-
-static void unlock_chain(void)
-{
-	lock_drop(&chain.lock);
-	atomic_signal_fence(memory_order_seq_cst);
-	store_relaxed(&locked, false);
-}
-
 uint64_t chain_advance(void)
 {
 	uint64_t cookie = 0;
 
-	lock_chain();
+	lock_take(&chain.lock);
 	if (chain.ripening && grace_over(chain.cookie)) {
 		chain_free(chain.ripening, true);
 		chain.reclaimed = chain.retired;
@@ -107,7 +94,7 @@ uint64_t chain_advance(void)
 	}
 	if (!chain.ripening) {
 		store_relaxed(&chain.waiting, true); /* before it is taken: chain_is_empty */
-		chain.ripening = atomic_exchange_explicit(&chain.incoming, NULL, acq_rel); /* pairs with chain_push */
+		chain.ripening = atomic_exchange_explicit(&chain.incoming, NULL, acq_rel); /* pairs with chain_push, chain_is_empty */
 		chain.cookie = grace_cookie(); /* after it was taken */
 		chain.retired += measure(chain.ripening, &chain.bytes);
 		pressure_add(chain.bytes);
@@ -115,37 +102,36 @@ uint64_t chain_advance(void)
 	}
 	if (chain.ripening)
 		cookie = chain.cookie;
-	unlock_chain();
+	lock_drop(&chain.lock);
 	return cookie;
 }
 
 void chain_count(uint64_t *retired, uint64_t *reclaimed, size_t *incoming_bytes)
 {
-	lock_chain();
+	lock_take(&chain.lock);
 	*retired = chain.retired + measure(atomic_load_explicit(&chain.incoming, acquire), incoming_bytes);
 	*reclaimed = chain.reclaimed;
-	unlock_chain();
+	lock_drop(&chain.lock);
 }
 
 void chain_each(void (*callback)(const struct rcu_ptr *link, void *argument), void *argument)
 {
-	lock_chain();
+	lock_take(&chain.lock);
 	const struct rcu_ptr *lists[] = {chain.ripening, atomic_load_explicit(&chain.incoming, acquire)};
 	for (int i = 0; i < 2; i++)
 		for (const struct rcu_ptr *link = lists[i]; link; link = __atomic_load_n(&link->next, __ATOMIC_RELAXED))
 			callback(link, argument);
-	unlock_chain();
+	lock_drop(&chain.lock);
 }
 
 void chain_lock_for_fork(void)
 {
-	if (!load_relaxed(&locked))
-		lock_take(&chain.lock);
+	locked_for_fork = lock_take_for_fork(&chain.lock);
 }
 
 void chain_unlock_after_fork(void)
 {
-	if (!load_relaxed(&locked))
+	if (locked_for_fork)
 		lock_drop(&chain.lock);
 }
 

@@ -20,6 +20,7 @@ bool chain_push(struct rcu_ptr *first, struct rcu_ptr *last);
 /* Frees what is ripe, takes what came in. The cookie to wait for, or 0: nothing waits. Not from signal handlers. */
 uint64_t chain_advance(void);
 
+/* A push that this does not see comes after it in the order of seq_cst operations. */
 bool chain_is_empty(void);
 
 /* Frees every object of the list now; not ripe: but those whose every free is deferred. */

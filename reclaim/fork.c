@@ -1,9 +1,11 @@
 /*
  * fork. Prepare takes the locks of reclaim/, each held for a short time only and never across anything that waits for
  * a thread; so the child finds every array and list whole. A lock that the forking thread itself holds (a signal
- * handler that forks) stays as it is: the child goes on where the handler interrupted. Runs before alloc's own
- * prepare, since its constructor came later, and its parent and child after alloc's: between them this thread runs no
- * signal handler, which might fork again (as liburcu's bp does; measured by glibc's tst-mallocfork2).
+ * handler that forks) stays as it is: the child goes on where the handler interrupted. A handler that forks may not have
+ * interrupted alloc's slow paths: the reclaimer may be waiting there for this thread's heap, holding what prepare waits
+ * for. Runs before alloc's own prepare, since its constructor came later, and its parent and child after alloc's:
+ * between them this thread runs no signal handler, which might fork again (as liburcu's bp does; measured by glibc's
+ * tst-mallocfork2).
  */
 #define _GNU_SOURCE
 #include "barrier.h"

@@ -7,54 +7,40 @@
 
 static struct {
 	struct lock lock;
-	struct slab *_Atomic first; /* written under the lock; linked by next; cookies never fall */
+	struct slab *first;         /* lock; linked by next; cookies never fall */
 	struct slab *last;          /* lock */
 } graves;
 
-static _Thread_local atomic_bool locked __attribute__((tls_model("initial-exec")));
-
-static void lock_graves(void)
-{
-	store_relaxed(&locked, true);
-	atomic_signal_fence(memory_order_seq_cst);
-	lock_take(&graves.lock);
-}
-
-static void unlock_graves(void)
-{
-	lock_drop(&graves.lock);
-	atomic_signal_fence(memory_order_seq_cst);
-	store_relaxed(&locked, false);
-}
+static _Thread_local bool locked_for_fork __attribute__((tls_model("initial-exec")));
 
 /* alloc's slab_undertaker. */
 static void bury(struct slab *slab)
 {
-	lock_graves();
+	lock_take(&graves.lock);
 	slab->next = NULL;
 	slab->cookie = grace_cookie();
-	if (load_relaxed(&graves.first))
+	if (graves.first)
 		graves.last->next = slab;
 	else
-		store_relaxed(&graves.first, slab);
+		graves.first = slab;
 	graves.last = slab;
-	unlock_graves();
+	lock_drop(&graves.lock);
 	reclaimer_mention();
 }
 
-/* Gives the oldest back, if it may go: true. Under the lock to the end, so that graves_of misses none. */
+/* Gives the oldest back, if it may go: true. Else its cookie, 0 without one. Under the lock to the end: graves_of. */
 static bool give_back(uint64_t *cookie)
 {
-	lock_graves();
-	struct slab *slab = load_relaxed(&graves.first);
+	lock_take(&graves.lock);
+	struct slab *slab = graves.first;
 	bool ripe = slab && grace_over(slab->cookie);
 
 	*cookie = slab ? slab->cookie : 0;
 	if (ripe) {
-		store_relaxed(&graves.first, slab->next);
+		graves.first = slab->next;
 		slab_release(slab);
 	}
-	unlock_graves();
+	lock_drop(&graves.lock);
 	return ripe;
 }
 
@@ -62,8 +48,8 @@ uint64_t graves_advance(void)
 {
 	uint64_t cookie = 0;
 
-	while (load_relaxed(&graves.first) && give_back(&cookie))
-		cookie = 0;
+	while (give_back(&cookie))
+		continue;
 	return cookie;
 }
 
@@ -71,23 +57,22 @@ uint64_t graves_of(unsigned class)
 {
 	uint64_t cookie = 0;
 
-	lock_graves();
-	for (struct slab *slab = load_relaxed(&graves.first); slab; slab = slab->next)
+	lock_take(&graves.lock);
+	for (struct slab *slab = graves.first; slab; slab = slab->next)
 		if (slab->class == class)
 			cookie = slab->cookie;
-	unlock_graves();
+	lock_drop(&graves.lock);
 	return cookie;
 }
 
 void graves_lock_for_fork(void)
 {
-	if (!load_relaxed(&locked))
-		lock_take(&graves.lock);
+	locked_for_fork = lock_take_for_fork(&graves.lock);
 }
 
 void graves_unlock_after_fork(void)
 {
-	if (!load_relaxed(&locked))
+	if (locked_for_fork)
 		lock_drop(&graves.lock);
 }
 

@@ -51,7 +51,7 @@ struct queue {
 	struct array *ready;       /* ready, the latest first: the next magazine is the one still in the cache */
 	struct array *surplus, *surplus_tail; /* ready, more than `ready` should hold: oldest first */
 	unsigned nready, nsurplus; /* arrays in each */
-	unsigned low_water;        /* fewest in surplus since the last period began (deferrer.c) */
+	unsigned low_water;        /* fewest in surplus since the last period began (queue.c) */
 	unsigned excess;           /* of surplus: arrays nobody wanted for a whole period */
 	atomic_uint arrays;        /* in head, ready and surplus; the owner peeks without the lock */
 	struct array *spare;       /* empty arrays */

@@ -32,11 +32,12 @@ static struct {
 
 void reclaimer_wake(void)
 {
-	if (load_relaxed(&reclaimer.state) == IDLE) {
+	/* after chain_push: Dekker with start and with work */
+	if (atomic_load_explicit(&reclaimer.state, memory_order_seq_cst) == IDLE) {
 		store_relaxed(&reclaimer.wanted, true);
 		return;
 	}
-	if (atomic_exchange_explicit(&reclaimer.word, 0, acq_rel))
+	if (atomic_exchange_explicit(&reclaimer.word, 0, memory_order_seq_cst))
 		sleep_wake_all(&reclaimer.word);
 }
 
@@ -102,7 +103,10 @@ static void look_for_stall(void)
 
 /* ---- the thread --------------------------------------------------------------------------------------------- */
 
-/* One look at everything; DEFERRER_* */
+/*
+ * One look at everything, under its locks: what was put there before `noticed` was set, and is not seen, was put there
+ * by a critical section after ours, which then finds `noticed` cleared. DEFERRER_*
+ */
 static unsigned look(void)
 {
 	uint64_t cookie = chain_advance();

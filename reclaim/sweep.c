@@ -72,8 +72,8 @@ static unsigned scan(struct deferrer *deferrer, unsigned class, bool all)
 	}
 	if (load_relaxed(&queue->arrays))
 		state |= DEFERRER_WORK | (whole || all ? DEFERRER_EAGER : 0);
-	if (queue->tail)
-		grace_demand(queue->tail->cookie, false);
+	if (queue->head)
+		grace_demand(queue_cookie(queue), false);
 	if (!pending->array)
 		return state;
 
@@ -100,10 +100,10 @@ unsigned deferrers_scan(bool all)
 	unsigned state = 0;
 
 	for (EACH_DEFERRER(d)) {
-		deferrer_lock(d);
+		lock_take(&d->lock);
 		for (EACH_USED_CLASS(d, c, CLASS_NONE))
 			state |= scan(d, c, all);
-		deferrer_unlock(d);
+		lock_drop(&d->lock);
 	}
 	return state;
 }
@@ -113,14 +113,14 @@ uint64_t deferrers_note(unsigned only)
 	uint64_t highest = 0;
 
 	for (EACH_DEFERRER(d)) {
-		deferrer_lock(d);
+		lock_take(&d->lock);
 		for (EACH_USED_CLASS(d, c, only)) {
 			if (sealed_whole(d, c))
 				continue;
 			uint64_t cookie = note(d, c, true);
 			highest = cookie > highest ? cookie : highest;
 		}
-		deferrer_unlock(d);
+		lock_drop(&d->lock);
 	}
 	return highest;
 }
@@ -130,14 +130,13 @@ uint64_t deferrers_settle(unsigned only)
 	uint64_t highest = 0;
 
 	for (EACH_DEFERRER(d)) {
-		deferrer_lock(d);
+		lock_take(&d->lock);
 		for (EACH_USED_CLASS(d, c, only)) {
-			struct array *tail = queue_of(d, c)->tail;
+			uint64_t cookie = queue_cookie(queue_of(d, c));
 			settle(d, c);
-			if (tail && tail->cookie > highest)
-				highest = tail->cookie;
+			highest = cookie > highest ? cookie : highest;
 		}
-		deferrer_unlock(d);
+		lock_drop(&d->lock);
 	}
 	return highest;
 }
@@ -145,12 +144,12 @@ uint64_t deferrers_settle(unsigned only)
 void deferrers_free(unsigned only)
 {
 	for (EACH_DEFERRER(d)) {
-		deferrer_lock(d);
+		lock_take(&d->lock);
 		for (EACH_USED_CLASS(d, c, only)) {
 			queue_ripen(d, c);
 			queue_release(d, c, UINT32_MAX);
 		}
-		deferrer_unlock(d);
+		lock_drop(&d->lock);
 	}
 }
 
@@ -158,7 +157,7 @@ void deferrers_count(struct deferrer_counts *counts)
 {
 	*counts = (struct deferrer_counts){.waiting_bytes = pressure_bytes()};
 	for (EACH_DEFERRER(d)) {
-		deferrer_lock(d);
+		lock_take(&d->lock);
 		counts->retired += d->sealed_objects;
 		counts->reclaimed += d->reclaimed;
 		counts->exchanged += d->exchanged;
@@ -172,7 +171,7 @@ void deferrers_count(struct deferrer_counts *counts)
 			counts->waiting_bytes += c == CLASS_LARGE ? pending->array->bytes
 			                                          : (size_t)(count - pending->array->first) * classes[c].size;
 		}
-		deferrer_unlock(d);
+		lock_drop(&d->lock);
 	}
 }
 
@@ -198,7 +197,7 @@ void deferrers_each(unsigned only, void (*callback)(void *object, bool waits, vo
 	const struct each each = {callback, argument};
 
 	for (EACH_DEFERRER(d)) {
-		deferrer_lock(d);
+		lock_take(&d->lock);
 		for (EACH_USED_CLASS(d, c, only)) {
 			struct queue *queue = queue_of(d, c);
 			if (d->pending[c].array)
@@ -207,7 +206,7 @@ void deferrers_each(unsigned only, void (*callback)(void *object, bool waits, vo
 			each_array(&each, queue->ready, false);
 			each_array(&each, queue->surplus, false);
 		}
-		deferrer_unlock(d);
+		lock_drop(&d->lock);
 	}
 }
 

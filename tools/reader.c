@@ -12,6 +12,7 @@
 #define LOOKS 2000
 #define NAP_NS 500000
 #define DOUBTS_MOST 200000
+#define TRIES 5 /* snapshots, of a process that gives memory back meanwhile */
 
 struct reader {
 	struct source *source;
@@ -177,10 +178,9 @@ bool reader_map(struct reader *reader, struct mappings *mappings)
 
 /* ---- snapshots ------------------------------------------------------------------------------------------------ */
 
+/* But for its region, which was read before. */
 static bool read_allocator(struct work *work)
 {
-	if (!read_region(work))
-		return false;
 	if (work->pages && (!read_small(work) || !read_spans(work) || !read_heaps(work)))
 		return false;
 	if (!read_rcu(work) || (work->with_profile && !read_profile(work)))
@@ -226,7 +226,27 @@ static void drop_unused(struct snapshot *snapshot)
 	snapshot->allocator_count = kept;
 }
 
-struct snapshot *reader_snapshot(struct reader *reader, unsigned what, struct failure *why)
+/* What is resident is read first, at nearly one moment; objects take longer. */
+static bool read_all(struct source *source, struct work *works, size_t count, struct snapshot *snapshot)
+{
+	struct mappings mappings = {.count = 0};
+	bool done = true;
+
+	for (size_t i = 0; i < count && done; i++)
+		done = read_region(&works[i]);
+	if (done && works->with_memory)
+		done = source_map(source, true, &mappings) && mappings.count;
+	for (size_t i = 0; i < count && done; i++)
+		done = read_allocator(&works[i]);
+	if (done && works->with_memory) {
+		read_memory(source, works, count, &mappings, &snapshot->memory);
+		snapshot->memory_known = true;
+	}
+	mappings_free(&mappings);
+	return done;
+}
+
+static struct snapshot *take(struct reader *reader, unsigned what, struct failure *why)
 {
 	struct source *source = reader->source;
 	size_t count = 0;
@@ -240,8 +260,7 @@ struct snapshot *reader_snapshot(struct reader *reader, unsigned what, struct fa
 	snapshot->allocator_count = count;
 	snapshot->pid = source->pid;
 	snapshot->live = source->live;
-	bool done = true;
-	for (size_t i = 0; i < count && done; i++) {
+	for (size_t i = 0; i < count; i++)
 		works[i] = (struct work){
 			.source = source,
 			.out = &found[i],
@@ -251,10 +270,7 @@ struct snapshot *reader_snapshot(struct reader *reader, unsigned what, struct fa
 			.naps = NAPS,
 			.looks = LOOKS,
 		};
-		done = read_allocator(&works[i]);
-	}
-	if (done && what & SNAPSHOT_MEMORY)
-		done = snapshot->memory_known = read_memory(source, works, count, &snapshot->memory);
+	bool done = read_all(source, works, count, snapshot);
 	snapshot->now = source->now;
 	for (size_t i = 0; i < count; i++)
 		work_free(&works[i]);
@@ -266,6 +282,17 @@ struct snapshot *reader_snapshot(struct reader *reader, unsigned what, struct fa
 	tell_read_error(source, why);
 	snapshot_free(snapshot);
 	return NULL;
+}
+
+struct snapshot *reader_snapshot(struct reader *reader, unsigned what, struct failure *why)
+{
+	struct snapshot *snapshot = take(reader, what, why);
+
+	for (unsigned tries = 1; snapshot && snapshot->memory.changing && tries < TRIES; tries++) {
+		snapshot_free(snapshot);
+		snapshot = take(reader, what, why);
+	}
+	return snapshot;
 }
 
 void snapshot_free(struct snapshot *snapshot)

@@ -170,6 +170,7 @@ struct memory_view {
 	uint64_t resident[KINDS];    /* bytes */
 	uint64_t rss;                /* the kernel's figure */
 	uint64_t explained;          /* sum of resident[]; of a process that runs it may be a little above rss */
+	bool changing;               /* or much above: memory was given back while it was read, at each of several tries */
 	uint64_t lazy_free, huge, swap;
 	uint64_t address_space;      /* bytes of the regions */
 };

@@ -168,22 +168,17 @@ static enum kind kind_of(struct source *source, const struct mappings *mappings,
 	return KIND_ANONYMOUS;
 }
 
-bool read_memory(struct source *source, struct work *works, size_t count, struct memory_view *memory)
+void read_memory(struct source *source, struct work *works, size_t count, const struct mappings *mappings,
+                 struct memory_view *memory)
 {
-	struct mappings mappings;
-
 	for (size_t i = 0; i < count; i++) {
 		add_slabs(works[i].out, memory->resident);
 		add_larges(&works[i], memory->resident);
 		add_pages(&works[i], memory->resident);
 		memory->address_space += works[i].out->region_size;
 	}
-	if (!source_map(source, true, &mappings) || !mappings.count) {
-		mappings_free(&mappings);
-		return false;
-	}
-	for (size_t m = 0; m < mappings.count; m++) {
-		const struct mapping *mapping = &mappings.list[m];
+	for (size_t m = 0; m < mappings->count; m++) {
+		const struct mapping *mapping = &mappings->list[m];
 		uint64_t own = 0;
 		if (!mapping->rss)
 			continue;
@@ -195,16 +190,15 @@ bool read_memory(struct source *source, struct work *works, size_t count, struct
 			}
 		}
 		if (mapping->rss > own)
-			memory->resident[kind_of(source, &mappings, m)] += mapping->rss - own;
+			memory->resident[kind_of(source, mappings, m)] += mapping->rss - own;
 	}
-	memory->rss = mappings.rss;
-	memory->lazy_free = mappings.lazy_free;
-	memory->huge = mappings.huge;
-	memory->swap = mappings.swap;
+	memory->rss = mappings->rss;
+	memory->lazy_free = mappings->lazy_free;
+	memory->huge = mappings->huge;
+	memory->swap = mappings->swap;
 	for (unsigned kind = 0; kind < KINDS; kind++)
 		memory->explained += memory->resident[kind];
-	mappings_free(&mappings);
-	return true;
+	memory->changing = source->live && memory->explained > memory->rss + memory->rss / 50;
 }
 
 /* ---- look-up ------------------------------------------------------------------------------------------------------- */

@@ -105,6 +105,7 @@ uint64_t mark(struct work *work, const struct found *found);
 /* ---- memory -------------------------------------------------------------------------------------------- */
 
 void count_free(struct work *work, struct slab_view *slab, const uint64_t *free_bits, const uint64_t *remote);
-bool read_memory(struct source *source, struct work *works, size_t count, struct memory_view *memory);
+void read_memory(struct source *source, struct work *works, size_t count, const struct mappings *mappings,
+                 struct memory_view *memory);
 
 #endif

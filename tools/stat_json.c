@@ -167,6 +167,7 @@ json_t *snapshot_json(const struct snapshot *snapshot)
 		json_t *kinds = need(json_object());
 		number(object, "rss", memory->rss);
 		number(object, "explained", memory->explained);
+		put(object, "changing", json_boolean(memory->changing));
 		number(object, "lazy_free", memory->lazy_free);
 		number(object, "huge", memory->huge);
 		number(object, "swap", memory->swap);

@@ -20,6 +20,8 @@ static void print_memory(const struct memory_view *memory)
 			printf("  %-32s %12lu %7.1f\n", kind_text(kind), kib(memory->resident[kind]),
 			       percent(memory->resident[kind], memory->rss));
 	printf("  %-32s %12lu %7.1f\n", "explained", kib(memory->explained), percent(memory->explained, memory->rss));
+	if (memory->changing)
+		puts("(the process gives memory back faster than it can be read: approximate)");
 }
 
 static void print_classes(const struct allocator *allocator)
@@ -88,8 +90,9 @@ void stat_table(const struct snapshot *snapshot, const char *name)
 	printf("%s%s%s%s: qslab %.16s", name, *command ? " (" : "", command, *command ? ")" : "",
 	       snapshot->allocators[0].segment.release);
 	if (snapshot->memory_known)
-		printf(", %s %lu KiB, %.1f %% explained", snapshot->live ? "RSS" : "pages with content",
-		       kib(snapshot->memory.rss), percent(snapshot->memory.explained, snapshot->memory.rss));
+		printf(", %s %lu KiB", snapshot->live ? "RSS" : "pages with content", kib(snapshot->memory.rss));
+	if (snapshot->memory_known && !snapshot->memory.changing)
+		printf(", %.1f %% explained", percent(snapshot->memory.explained, snapshot->memory.rss));
 	putchar('\n');
 	if (snapshot->memory_known)
 		print_memory(&snapshot->memory);

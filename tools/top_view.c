@@ -132,7 +132,7 @@ static void say_grace(char line[TOP_WIDTH + 1], const struct snapshot *snapshot,
 		for (size_t i = 0; i < rcu->reader_count && used < TOP_WIDTH; i++)
 			if (rcu->readers[i].holds_up)
 				used += snprintf(line + used, (size_t)(TOP_WIDTH + 1 - used), "; held up by thread %d (%s)",
-				                 rcu->readers[i].tid, thread_name(snapshot->pid, rcu->readers[i].tid).name);
+				                 rcu->readers[i].tid, thread_name(snapshot, rcu->readers[i].tid).name);
 	}
 }
 
@@ -142,8 +142,12 @@ static void make_head(struct top_view *view, const char *name, const struct snap
 	const struct memory_view *memory = &snapshot->memory;
 	const uint64_t *kinds = memory->resident;
 
-	snprintf(view->head[0], sizeof view->head[0], "%s: %s resident, %s explained", name, human_bytes(memory->rss).text,
-	         human_percent(memory->explained, memory->rss).text);
+	if (memory->changing)
+		snprintf(view->head[0], sizeof view->head[0], "%s: %s resident, falling faster than it can be read", name,
+		         human_bytes(memory->rss).text);
+	else
+		snprintf(view->head[0], sizeof view->head[0], "%s: %s resident, %s explained", name,
+		         human_bytes(memory->rss).text, human_percent(memory->explained, memory->rss).text);
 	snprintf(view->head[1], sizeof view->head[1], "live %s, large %s; free: slabs %s, magazines %s, spans %s",
 	         human_bytes(kinds[KIND_LIVE]).text, human_bytes(kinds[KIND_LIVE_LARGE]).text,
 	         human_bytes(kinds[KIND_FREE] + kinds[KIND_REMOTE]).text,

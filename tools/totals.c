@@ -146,12 +146,14 @@ static const char *state_text(char letter)
 	}
 }
 
-struct thread_name thread_name(int pid, int tid)
+struct thread_name thread_name(const struct snapshot *snapshot, int tid)
 {
 	struct thread_name thread = {"?", ""};
 	char path[64], line[256] = "";
 
-	snprintf(path, sizeof path, "/proc/%d/task/%d/stat", pid, tid);
+	if (!snapshot->live)
+		return thread; /* its numbers may be another process's by now */
+	snprintf(path, sizeof path, "/proc/%d/task/%d/stat", snapshot->pid, tid);
 	FILE *file = fopen(path, "re");
 	if (!file)
 		return thread;

@@ -41,7 +41,7 @@ struct target_name target_name(const struct reader *reader, const struct snapsho
 struct thread_name {
 	char name[32], state[32];
 };
-struct thread_name thread_name(int pid, int tid);
+struct thread_name thread_name(const struct snapshot *snapshot, int tid);
 
 /* Of a process by number, or of a core file by name. NULL: a line was printed, the status is in *status. */
 struct reader *open_target(const char *text, int *status);

@@ -5,6 +5,7 @@
 #include "format.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -71,7 +72,7 @@ static bool say_stalled(const struct snapshot *snapshot, const struct diagnosis 
 		return false;
 	for (size_t i = 0; i < diagnosis->culprit_count; i++) {
 		const struct culprit *culprit = &diagnosis->culprits[i];
-		struct thread_name thread = thread_name(snapshot->pid, culprit->tid);
+		struct thread_name thread = thread_name(snapshot, culprit->tid);
 		if (culprit->seconds < STALL_SECONDS)
 			continue;
 		printf("held up by a stalled reader: thread %d (%s%s%s) has not been quiescent for %s; %" PRIu64
@@ -103,7 +104,7 @@ static bool say_hoarding(const struct snapshot *snapshot, const struct diagnosis
 		return false;
 	const struct heap_view *most = &diagnosis->hoarders[0];
 	printf("hoarding: threads keep %s of free objects in their magazines; thread %d (%s) has most, %s\n",
-	       human_bytes(magazines).text, most->tid, thread_name(snapshot->pid, most->tid).name,
+	       human_bytes(magazines).text, most->tid, thread_name(snapshot, most->tid).name,
 	       human_bytes(most->bytes).text);
 	return true;
 }
@@ -146,7 +147,7 @@ static void print_hoarders(const struct snapshot *snapshot, const struct diagnos
 		if (heap->bytes < MUCH / 16)
 			break;
 		printf("  %10s    thread %d (%s): %" PRIu64 " objects\n", human_bytes(heap->bytes).text, heap->tid,
-		       thread_name(snapshot->pid, heap->tid).name, heap->objects);
+		       thread_name(snapshot, heap->tid).name, heap->objects);
 	}
 }
 
@@ -157,7 +158,7 @@ static void print_waiting(const struct snapshot *snapshot, const struct diagnosi
 	if (diagnosis->culprit_count && diagnosis->age >= STALL_SECONDS) {
 		int tid = diagnosis->culprits[0].tid;
 		snprintf(text, sizeof text, "thread %d (%s)%s calling rcu_quiescent_state, or rcu_thread_offline before it sleeps",
-		         tid, thread_name(snapshot->pid, tid).name, diagnosis->culprit_count > 1 ? " and the others" : "");
+		         tid, thread_name(snapshot, tid).name, diagnosis->culprit_count > 1 ? " and the others" : "");
 	}
 	row(snapshot->memory.resident[KIND_WAITING], "waiting for a grace period", text, head);
 }
@@ -283,10 +284,13 @@ int command_why(int count, char **arguments)
 	};
 	struct words words;
 	struct failure why;
+	long pid;
 	int status = 2;
 
 	if (!parse_arguments("why", count, arguments, options, 2, &words, 1, 1, "no process or core file given"))
 		return 2;
+	if (interval > 0 && !parse_number(words.list[0], 1, INT_MAX, &pid))
+		return wrong_usage("why: --interval needs a process that runs, not ", words.list[0]);
 	struct reader *reader = open_target(words.list[0], &status);
 	if (!reader)
 		return status;
@@ -299,8 +303,6 @@ int command_why(int count, char **arguments)
 		if (!snapshot)
 			break;
 		totals_take(&looks[taken++], snapshot);
-		if (!snapshot->live)
-			break;
 		if (taken < wanted)
 			pause_for(interval / (LOOKS - 1));
 	}

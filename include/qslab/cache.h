@@ -24,6 +24,8 @@
 #include <stdint.h>
 
 #ifdef __cplusplus
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow" /* a struct and a function of one name, as stat */
 extern "C" {
 #endif
 
@@ -128,5 +130,6 @@ QSLAB_API void qslab_cache_stats(struct qslab_cache *cache, struct qslab_cache_s
 
 #ifdef __cplusplus
 }
+#pragma GCC diagnostic pop
 #endif
 #endif

@@ -21,6 +21,8 @@
 #include <stdio.h>
 
 #ifdef __cplusplus
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow" /* a struct and a function of one name, as stat */
 extern "C" {
 #endif
 
@@ -128,5 +130,6 @@ QSLAB_API void qslab_print_memory(int fd);
 
 #ifdef __cplusplus
 }
+#pragma GCC diagnostic pop
 #endif
 #endif

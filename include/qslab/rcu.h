@@ -43,6 +43,8 @@
 #include <stdint.h>
 
 #ifdef __cplusplus
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow" /* a struct and a function of one name, as stat */
 extern "C" {
 #endif
 
@@ -201,5 +203,6 @@ QSLAB_API void qslab_rcu_stats(struct qslab_rcu_stats *stats);
 
 #ifdef __cplusplus
 }
+#pragma GCC diagnostic pop
 #endif
 #endif

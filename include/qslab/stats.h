@@ -11,6 +11,8 @@
 #include <qslab/cache.h>
 
 #ifdef __cplusplus
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow" /* a struct and a function of one name, as stat */
 extern "C" {
 #endif
 
@@ -66,5 +68,6 @@ QSLAB_API size_t qslab_stats_prometheus(char *text, size_t size);
 
 #ifdef __cplusplus
 }
+#pragma GCC diagnostic pop
 #endif
 #endif

@@ -1,9 +1,12 @@
 /* fork in the middle of everything: the child's heap is whole, nobody waits for a lock forever. */
+#include "alloc/heap.h"
+#include "alloc/thread.h"
 #include "check.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 
 enum { WORKERS = 4, KEPT = 500 };
 
@@ -138,4 +141,107 @@ Test(fork, many_threads_of_the_child, .disabled = SANITIZED)
 	atomic_store(&stop, true);
 	for (int i = 0; i < 6; i++)
 		pthread_join(threads[i], NULL);
+}
+
+/* ---- the forking thread's heap, looked at by another ---------------------------------------------------------------- */
+
+static void *looks_at_all(void *unused)
+{
+	struct qslab_memory memory;
+	while (!atomic_load(&stop))
+		qslab_memory(&memory); /* holds every heap's lock in turn */
+	return NULL;
+}
+
+Test(fork, while_another_thread_has_our_lock, .disabled = SANITIZED)
+{
+	enum { MANY = 50000 };
+	static void *objects[MANY];
+	pthread_t thread;
+
+	for (int i = 0; i < MANY; i++)
+		objects[i] = qslab_malloc(2000);
+	pthread_create(&thread, NULL, looks_at_all, NULL);
+	for (int round = 0; round < SCALE(100); round++) {
+		pid_t child = fork();
+		if (child == 0) {
+			alarm(20);
+			for (int i = 0; i < MANY; i++)
+				qslab_free(objects[i]);
+			_exit(0);
+		}
+		int status;
+		waitpid(child, &status, 0);
+		cr_assert_eq(status, 0, "round %d: status %x", round, status);
+	}
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
+}
+
+/* ---- a magazine in the middle of a change ----------------------------------------------------------------------- */
+
+enum { SIZE = 100, PUSHED = 4 * MAGAZINE_MAX };
+
+static void *pushed[PUSHED];
+
+/* Takes the heap whose thread is gone, and uses the magazine to its limits: free first, which does not look at it. */
+static void *uses_orphan(void *orphan)
+{
+	unsigned class = class_of(SIZE);
+	struct magazine *magazine = &((struct heap *)orphan)->magazines[class];
+
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < PUSHED; i++) {
+			qslab_free(pushed[i]);
+			if (thread_heap != orphan)
+				_exit(3);
+			if ((size_t)(magazine->limit - magazine->slots) > classes[class].capacity ||
+			    (size_t)(magazine->top - magazine->slots) > classes[class].capacity)
+				_exit(4);
+		}
+		for (int i = 0; i < PUSHED; i++)
+			memset(pushed[i] = qslab_malloc(SIZE), i, SIZE);
+	}
+	return NULL;
+}
+
+static int forked_beside(struct heap *heap)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		pthread_t thread;
+		alarm(60);
+		if (pthread_create(&thread, NULL, uses_orphan, heap) || pthread_join(thread, NULL))
+			_exit(5);
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	return status;
+}
+
+/* Another thread's first free of a class gives its magazine an array, in three stores. */
+Test(fork, beside_a_magazine_half_made, .disabled = SANITIZED)
+{
+	unsigned class = class_of(SIZE);
+
+	for (int i = 0; i < PUSHED; i++)
+		pushed[i] = qslab_malloc(SIZE);
+	struct heap *heap = heap_acquire(); /* as the other thread has it */
+	struct magazine *magazine = &heap->magazines[class], unused = *magazine;
+	struct array *arrays[] = {heap_array_new(class), /* and one that lies below the library's variables */
+	                          mmap((void *)0x10000000, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)};
+	cr_assert((uintptr_t)arrays[1] < (uintptr_t)unused.top);
+	for (int i = 0; i < 2; i++) {
+		*magazine = unused;
+		magazine->slots = arrays[i]->slots;
+		cr_assert_eq(forked_beside(heap), 0);
+		magazine->limit = arrays[i]->slots + 8;
+		cr_assert_eq(forked_beside(heap), 0);
+		*magazine = unused; /* in another order */
+		magazine->limit = arrays[i]->slots + 8;
+		magazine->top = arrays[i]->slots;
+		cr_assert_eq(forked_beside(heap), 0);
+	}
 }

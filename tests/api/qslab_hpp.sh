@@ -21,6 +21,13 @@ for standard in c++17 c++20; do
 	try g++ $standard
 	try clang++ $standard
 done
+# the C headers, in a program that is strict about names
+for compiler in g++ clang++; do
+	command -v $compiler >/dev/null || continue
+	printf '#include <qslab/%s>\n' qslab.h rcu.h cache.h stats.h segment.h |
+		$compiler -Wall -Wextra -Wshadow -Werror -pedantic "-I$include" -c -x c++ -o "$work/plain.o" - ||
+		fail "$compiler: the C headers do not compile with -Wshadow"
+done
 export ASAN_OPTIONS=detect_leaks=0
 try g++ c++17 -fsanitize=address,undefined -fno-sanitize-recover=all
 echo '#include <qslab/qslab.hpp>

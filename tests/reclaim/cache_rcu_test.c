@@ -398,6 +398,41 @@ Test(cache_rcu, destroy_with_pending_objects)
 	cr_assert_eq(now.retired, now.reclaimed + now.waiting);
 }
 
+/*
+ * A thread whose objects a barrier has freed ends while the cache is being destroyed: its array, empty by then, must not
+ * be found in a queue by the end of the destroy, which waits here for the holder's grace period.
+ */
+static void *destroys(void *cache)
+{
+	return (void *)qslab_cache_destroy(cache);
+}
+
+Test(cache_rcu, thread_ends_during_destroy)
+{
+	for (int round = 0; round < 10; round++) {
+		struct retirer retirer = {.random = 5 + (uint64_t)round, .lives_on = true};
+		struct holder holder;
+		pthread_t destroyer;
+		void *live;
+		struct qslab_cache *cache = qslab_cache_create("ending", sizeof(struct thing), 0, QSLAB_CACHE_TYPESAFE_BY_RCU,
+		                                               NULL);
+		retirer.cache = cache;
+		pthread_create(&retirer.thread, NULL, retires, &retirer);
+		AWAIT(atomic_load(&retirer.done));
+		qslab_cache_barrier(cache);
+		qslab_cache_free(cache, qslab_cache_alloc(cache)); /* a slab, which waits in its grave */
+		AWAIT(stats().started == stats().completed);
+		hold(&holder);
+		pthread_create(&destroyer, NULL, destroys, cache);
+		AWAIT(stats().started > stats().completed); /* for the grave: nothing else waits */
+		atomic_store(&retirer.leave, true);
+		pthread_join(retirer.thread, NULL);
+		let_go(&holder);
+		pthread_join(destroyer, &live);
+		cr_assert_null(live);
+	}
+}
+
 Test(cache_rcu, leaks_beside_deferred_objects)
 {
 	struct qslab_cache *cache = qslab_cache_create("leaky", 64, 0, QSLAB_CACHE_TYPESAFE_BY_RCU, NULL);

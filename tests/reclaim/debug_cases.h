@@ -4,6 +4,7 @@
 
 #include "retire.h"
 
+#include <qslab/cache.h>
 #include <signal.h>
 
 /* Its calls are not the last thing a function does, or its frame would be gone. */
@@ -300,6 +301,36 @@ static void run_workers(void)
 	for (uintptr_t i = 0; i < 4; i++)
 		pthread_create(&threads[i], NULL, worker, (void *)(i + 1));
 	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/* Frees as much as the quarantine holds, so that this thread is the one to take older objects out of it. */
+static void *presses(void *unused)
+{
+	while (!atomic_load(&over))
+		qslab_free(qslab_malloc((size_t)1 << 20));
+	return NULL;
+}
+
+/* Freed objects of a cache are on their way from the quarantine in other threads while it is destroyed: none is live. */
+static void destroy_beside_quarantine(void)
+{
+	enum { OBJECTS = 60 };
+	pthread_t threads[3];
+	void *objects[OBJECTS];
+
+	for (int i = 0; i < 3; i++)
+		pthread_create(&threads[i], NULL, presses, NULL);
+	for (int round = 0; round < SCALE(100); round++) {
+		struct qslab_cache *cache = qslab_cache_create("quick", (size_t)256 << 10, 0, QSLAB_CACHE_ZERO_ON_FREE, NULL);
+		for (int i = 0; i < OBJECTS; i++)
+			objects[i] = qslab_cache_alloc(cache);
+		qslab_cache_free_bulk(cache, OBJECTS, objects);
+		if (qslab_cache_destroy(cache))
+			_exit(9);
+	}
+	atomic_store(&over, true);
+	for (int i = 0; i < 3; i++)
 		pthread_join(threads[i], NULL);
 }
 

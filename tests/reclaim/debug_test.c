@@ -16,6 +16,7 @@ static const struct {
 	CASE(realloc_retired), CASE(nolock_twice), CASE(queue_twice), CASE(retire_interior), CASE(retire_foreign),
 	CASE(hold_on), CASE(hold_on_and_run), CASE(write_before_the_end), CASE(free_and_touch),
 	CASE(free_and_touch_on_altstack), CASE(other_fault), CASE(killed_from_outside), CASE(mixed),
+	CASE(destroy_beside_quarantine),
 };
 
 /* Before Criterion's main; after the library's own constructors. */
@@ -169,6 +170,7 @@ Test(debug, clean)
 	clean("write_before_the_end", 1 << 20, "QSLAB_RCU_DEBUG", "1");
 	clean("write_before_the_end", 200, "QSLAB_RCU_SAMPLE", "1");
 	clean("mixed", 0, "QSLAB_RCU_DEBUG", "1");
+	clean("destroy_beside_quarantine", 0, "QSLAB_RCU_DEBUG", "1");
 }
 
 Test(sample, clean)

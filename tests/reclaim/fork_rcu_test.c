@@ -251,3 +251,83 @@ Test(fork_rcu, from_a_signal_inside_fork, .disabled = SANITIZED)
 	}
 	qslab_rcu_barrier();
 }
+
+/* ---- a handler that forks while the code it interrupted waits for a lock that another thread has --------------------- */
+
+static pid_t forked_child; /* 0 in the child */
+static volatile sig_atomic_t handled;
+
+static void fork_here(int number)
+{
+	if (handled)
+		return; /* the last one is not waited for yet */
+	forked_child = fork();
+	if (forked_child == 0)
+		alarm(20);
+	handled = 1;
+}
+
+static void *looks_at_all(void *unused)
+{
+	while (!atomic_load(&stop))
+		stats(); /* holds every deferrer's lock in turn */
+	return NULL;
+}
+
+static void *interrupts(void *thread)
+{
+	while (!atomic_load(&stop)) {
+		pthread_kill(*(pthread_t *)thread, SIGUSR1);
+		pause_ms(2);
+	}
+	return NULL;
+}
+
+/*
+ * Of a class whose arrays have room for one: every call takes the slow path, and the lock. Not inside malloc: there the
+ * reclaimer may be waiting for this thread's heap with a lock in its hands that fork needs (reclaim/fork.c).
+ */
+static void retire_some(void)
+{
+	void *objects[40];
+	sigset_t blocked, old;
+
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &blocked, &old);
+	for (int i = 0; i < 40; i++)
+		objects[i] = qslab_malloc((size_t)200 << 10);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	for (int i = 0; i < 40; i++)
+		qslab_free_rcu_mightsleep(objects[i]);
+}
+
+Test(fork_rcu, from_a_handler_in_a_slow_path, .disabled = SANITIZED)
+{
+	pthread_t self = pthread_self(), lookers[2], interrupter;
+
+	signal(SIGUSR1, fork_here);
+	retire_some();
+	for (int i = 0; i < 2; i++)
+		pthread_create(&lookers[i], NULL, looks_at_all, NULL);
+	pthread_create(&interrupter, NULL, interrupts, &self);
+	for (int round = 0; round < SCALE(400);) {
+		retire_some();
+		if (!handled)
+			continue;
+		if (forked_child == 0) {
+			retire_some();
+			_exit(0);
+		}
+		int status;
+		while (waitpid(forked_child, &status, 0) < 0)
+			continue;
+		cr_assert_eq(status, 0, "round %d: status %x", round, status);
+		round++;
+		handled = 0;
+	}
+	atomic_store(&stop, true);
+	for (int i = 0; i < 2; i++)
+		pthread_join(lookers[i], NULL);
+	pthread_join(interrupter, NULL);
+}

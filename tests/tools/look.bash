@@ -22,6 +22,12 @@ stop() {
 	exec 9>&-
 	wait "$process" || fail "patient: it ended with status $?"
 }
+# dump: the patient's core file is $core; false if none can be had.
+dump() {
+	command -v gcore >/dev/null || { echo "note: no gcore: nothing was looked at in a core file"; return 1; }
+	timeout 100 gcore -o core "$process" >gcore.out 2>&1 || fail "gcore: $(tail -3 gcore.out)"
+	core=core.$process
+}
 # look ARGUMENT...: runs the tool, which must succeed, and say nothing on stderr; its stdout is $work/out.
 look() {
 	timeout 60 "$tool" "$@" >out 2>err </dev/null || fail "qslab $*: status $?: $(cat err)"

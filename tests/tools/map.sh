@@ -2,12 +2,9 @@
 # and the terminal's letters say the same.
 . "$(dirname "$0")/look.bash"
 
-start layout
-look map -o map.svg "$process"
-[ ! -s out ] || fail "stdout with -o: $(head -3 out)"
-look stat --format json "$process" && cp out stat.json
-look map "$process"
-judge '
+# compare: map.svg, stat.json and out against what the patient said.
+compare() {
+	judge '
 import xml.etree.ElementTree as tree
 ns = "{http://www.w3.org/2000/svg}"
 svg = tree.parse("map.svg").getroot()
@@ -57,6 +54,21 @@ for share, address in enumerate(said["runs"]):
     assert not share or letters[address // 32768 * 32768] == "01234"[share], share
 assert "s" in letters.values()
 assert letters[said["large"] // 32768 * 32768 + 32768] == "L"'
+}
+
+start layout
+look map -o map.svg "$process"
+[ ! -s out ] || fail "stdout with -o: $(head -3 out)"
+look stat --format json "$process" && cp out stat.json
+look map "$process"
+compare
+if dump; then
+	look map -o map.svg "$core"
+	look core --format json "$core" && cp out stat.json
+	look map "$core"
+	compare
+	rm "$core"
+fi
 wants 1 '/nonexistent/map.svg: No such file or directory' map -o /nonexistent/map.svg "$process"
 wants 1 '/dev/full: No space left on device' map -o /dev/full "$process"
 stop

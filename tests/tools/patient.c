@@ -9,6 +9,7 @@
  *     patient caching       freed memory is kept for reuse
  *     patient healthy       nothing of this
  *     patient sites         objects that live, wait for a grace period, or pin slabs, each from a function of its own
+ *     patient swinging      takes memory and gives it back, as fast as it can
  *     patient layout        slabs of one size, each as full as it says; large objects
  */
 #define _GNU_SOURCE
@@ -224,6 +225,34 @@ static void sites(void)
 	_exit(0);
 }
 
+/* ---- swinging ---------------------------------------------------------------------------------------------------- */
+
+static void *swing(void *nothing)
+{
+	static void *all[400];
+
+	for (;;) {
+		for (unsigned i = 0; i < 400; i++)
+			all[i] = object(200000);
+		for (unsigned i = 0; i < 400; i++)
+			qslab_free(all[i]);
+		qslab_trim();
+	}
+	return nothing;
+}
+
+static void swinging(void)
+{
+	pthread_t thread;
+
+	for (unsigned i = 0; i < 40000; i++)
+		object(16 + i % 500); /* takes a while to read */
+	pthread_create(&thread, NULL, swing, NULL);
+	puts("{}");
+	wait_for_end();
+	_exit(0);
+}
+
 /* Objects of one size; of each share's run of them, so many of four stay. */
 static void layout(void)
 {
@@ -251,7 +280,8 @@ int main(int count, char **arguments)
 		const char *name;
 		void (*run)(void);
 	} modes[] = {{"fragmented", fragmented}, {"leaking", leaking}, {"stalled", stalled}, {"hoarding", hoarding},
-	             {"caching", caching}, {"healthy", healthy}, {"sites", sites}, {"layout", layout}};
+	             {"caching", caching}, {"healthy", healthy}, {"sites", sites}, {"layout", layout},
+	             {"swinging", swinging}};
 
 	for (unsigned i = 0; count == 2 && i < sizeof modes / sizeof *modes; i++)
 		if (!strcmp(arguments[1], modes[i].name)) {

@@ -27,6 +27,22 @@ assert sizes == [64, 80, 96, 112, 128], sizes'
 look top --once --filter large "$process"
 judge 'assert out.endswith("LIVE GROWTH  CACHE\n")'
 
+stop
+
+# memory that is given back while it is read is not explained twice
+start swinging
+for _ in $(seq 40); do
+	look stat --format json "$process"
+	judge 'tool = json.loads(out); assert tool["changing"] == (tool["explained"] > tool["rss"] + tool["rss"] // 50), (tool["explained"], tool["rss"])'
+	look top --once "$process"
+	judge '
+head = out.splitlines()[0]
+percent = re.search(r"MiB resident, ([0-9.]+) % explained$", head)
+assert head.endswith(" resident, falling faster than it can be read") or float(percent.group(1)) < 102.1, head'
+done
+stop
+
+start healthy
 cat >screen.py <<'PYTHON'
 # Types into top, on a terminal, and looks at what it draws.
 import fcntl, os, pty, re, select, struct, sys, termios, time

@@ -22,6 +22,20 @@ slabs = [c["slabs"] for c in stat["allocators"][0]["classes"] if c["size"] == sa
 named = int(re.search(r" 256 B +(\d+) ", open("why.out").read()).group(1))
 assert slabs[0] - 1 <= named <= slabs[0], (slabs, named)  # the last one may serve allocations'
 cp why.out out
+if dump; then
+	look why --slabs 2 "$core"
+	judge '
+assert out.startswith("core.%s: " % "'"$process"'"), out
+was, now = open("why.out").read(), out
+verdict = re.compile(r"^fragmented: .*$", re.M)
+assert verdict.search(was).group() == verdict.search(now).group()
+pins = re.compile(r"^ +(?:[\d.]+ m?s|\?) +(\d+ B +\d+ +[\d.]+ MiB +[\d.]+ MiB  freeing the .*)$", re.M)
+assert len(pins.findall(was)) == 2 and sorted(pins.findall(was)) == sorted(pins.findall(now)), now  # ages are not known
+assert "whether it leaks" not in now'
+	wants 2 "why: --interval needs a process that runs, not $core" why --interval 1 "$core"
+	rm "$core"
+fi
+cp why.out out
 says "^whether it leaks takes a longer look: qslab why --interval 10 $process$"
 look why --interval 0.5 "$process"
 says '^fragmented: '
@@ -55,6 +69,11 @@ says "^hoarding: .*; thread $tid \(hoarder\) has most, [0-9.]+ MiB$"
 says "MiB +thread $tid \(hoarder\): [0-9]+ objects$"
 says 'in threads. magazines +malloc_trim\(0\) called by the thread itself, or its end$'
 says_not '^(fragmented|leaking|held up|caching)'
+if dump; then
+	look why "$core"
+	says "^hoarding: .*; thread $tid \(\?\) has most, [0-9.]+ MiB$" # the number may be another thread's by now
+	rm "$core"
+fi
 stop
 
 start caching
