@@ -23,6 +23,18 @@
 #define SCALE(n) (getenv("QSLAB_SOAK") ? (n) * 20 : (n))
 #endif
 
+/*
+ * What a forked child may do under a sanitizer. ASan's allocator may have been locked by another thread, for ever. TSan
+ * knows a thread by its pthread_t until it is joined, and a child's new thread gets that of a dead one; only detached
+ * ones, as ours, may start there.
+ */
+#ifdef __SANITIZE_ADDRESS__
+#define NO_FORK 1
+#else
+#define NO_FORK 0
+#endif
+#define NO_THREADS_IN_CHILD SANITIZED
+
 static inline uint64_t next_random(uint64_t *state)
 {
 	*state ^= *state << 13;

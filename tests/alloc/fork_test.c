@@ -65,7 +65,7 @@ static int in_child(void **kept)
 	return memory.magazines ? 4 : 0;
 }
 
-Test(fork, under_load, .disabled = SANITIZED)
+Test(fork, under_load, .disabled = NO_THREADS_IN_CHILD)
 {
 	pthread_t threads[WORKERS];
 	void *kept[KEPT];
@@ -117,7 +117,7 @@ static void *child_large(void *unused)
 	return NULL;
 }
 
-Test(fork, many_threads_of_the_child, .disabled = SANITIZED)
+Test(fork, many_threads_of_the_child, .disabled = NO_THREADS_IN_CHILD)
 {
 	pthread_t threads[6], more[12];
 
@@ -153,7 +153,7 @@ static void *looks_at_all(void *unused)
 	return NULL;
 }
 
-Test(fork, while_another_thread_has_our_lock, .disabled = SANITIZED)
+Test(fork, while_another_thread_has_our_lock, .disabled = NO_FORK)
 {
 	enum { MANY = 50000 };
 	static void *objects[MANY];
@@ -222,7 +222,7 @@ static int forked_beside(struct heap *heap)
 }
 
 /* Another thread's first free of a class gives its magazine an array, in three stores. */
-Test(fork, beside_a_magazine_half_made, .disabled = SANITIZED)
+Test(fork, beside_a_magazine_half_made, .disabled = NO_FORK)
 {
 	unsigned class = class_of(SIZE);
 

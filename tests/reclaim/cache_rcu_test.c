@@ -451,7 +451,7 @@ Test(cache_rcu, leaks_beside_deferred_objects)
 
 /* ---- fork --------------------------------------------------------------------------------------------------------------- */
 
-Test(cache_rcu, forked_with_dead_slabs, .disabled = SANITIZED)
+Test(cache_rcu, forked_with_dead_slabs, .disabled = NO_FORK)
 {
 	struct qslab_cache *cache = qslab_cache_create("forked", 2000, 0, QSLAB_CACHE_TYPESAFE_BY_RCU, NULL);
 	void *objects[400];

@@ -182,7 +182,7 @@ static void forks(const struct rcu_flavor_struct *chosen)
 	account_balances(&before, 50 * SLOTS);
 }
 
-Test(flavors, qsbr_fork, .disabled = SANITIZED) { forks(&urcu_qsbr_flavor); }
-Test(flavors, memb_fork, .disabled = SANITIZED) { forks(&urcu_memb_flavor); }
-Test(flavors, mb_fork, .disabled = SANITIZED) { forks(&urcu_mb_flavor); }
-Test(flavors, bp_fork, .disabled = SANITIZED) { forks(&urcu_bp_flavor); }
+Test(flavors, qsbr_fork, .disabled = NO_FORK) { forks(&urcu_qsbr_flavor); }
+Test(flavors, memb_fork, .disabled = NO_FORK) { forks(&urcu_memb_flavor); }
+Test(flavors, mb_fork, .disabled = NO_FORK) { forks(&urcu_mb_flavor); }
+Test(flavors, bp_fork, .disabled = NO_FORK) { forks(&urcu_bp_flavor); }

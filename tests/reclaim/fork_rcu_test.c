@@ -189,12 +189,12 @@ static void forks(enum state state, bool updaters)
 	account_balances(&before, atomic_load(&retired));
 }
 
-Test(fork_rcu, unregistered, .disabled = SANITIZED) { forks(UNREGISTERED, false); }
-Test(fork_rcu, offline, .disabled = SANITIZED) { forks(OFFLINE, false); }
-Test(fork_rcu, online, .disabled = SANITIZED) { forks(ONLINE, false); }
-Test(fork_rcu, unregistered_under_load, .disabled = SANITIZED) { forks(UNREGISTERED, true); }
-Test(fork_rcu, offline_under_load, .disabled = SANITIZED) { forks(OFFLINE, true); }
-Test(fork_rcu, online_under_load, .disabled = SANITIZED) { forks(ONLINE, true); }
+Test(fork_rcu, unregistered, .disabled = NO_THREADS_IN_CHILD) { forks(UNREGISTERED, false); }
+Test(fork_rcu, offline, .disabled = NO_THREADS_IN_CHILD) { forks(OFFLINE, false); }
+Test(fork_rcu, online, .disabled = NO_THREADS_IN_CHILD) { forks(ONLINE, false); }
+Test(fork_rcu, unregistered_under_load, .disabled = NO_THREADS_IN_CHILD) { forks(UNREGISTERED, true); }
+Test(fork_rcu, offline_under_load, .disabled = NO_THREADS_IN_CHILD) { forks(OFFLINE, true); }
+Test(fork_rcu, online_under_load, .disabled = NO_THREADS_IN_CHILD) { forks(ONLINE, true); }
 
 /* A signal at the worst time, after our prepare, whose handler forks again: it runs when fork's handlers are through. */
 static atomic_int forked, inside;
@@ -226,7 +226,7 @@ static void signal_inside(void)
 static void register_early(void) { pthread_atfork(signal_inside, NULL, NULL); }
 __attribute__((section(".preinit_array"), used)) static void (*const early)(void) = register_early;
 
-Test(fork_rcu, from_a_signal_inside_fork, .disabled = SANITIZED)
+Test(fork_rcu, from_a_signal_inside_fork, .disabled = NO_FORK)
 {
 	alarm(60);
 	signal(SIGUSR1, fork_again);
@@ -302,7 +302,7 @@ static void retire_some(void)
 		qslab_free_rcu_mightsleep(objects[i]);
 }
 
-Test(fork_rcu, from_a_handler_in_a_slow_path, .disabled = SANITIZED)
+Test(fork_rcu, from_a_handler_in_a_slow_path, .disabled = NO_FORK)
 {
 	pthread_t self = pthread_self(), lookers[2], interrupter;
 
