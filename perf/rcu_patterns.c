@@ -120,7 +120,7 @@ static void structure_step(struct worker *worker, uint64_t operations)
       &which, 100, true, structure_step, NULL, NULL }
 
 const struct pattern patterns[] = {
-    { "pair-64", "malloc + retire", 4000000, 64, 64, NULL, 100, false, pair_step, NULL, NULL },
+    { "pair-64", "malloc + retire", 16000000, 64, 64, NULL, 100, false, pair_step, NULL, NULL },
     { "pair-random", "malloc + retire", 2000000, 16, 1024, NULL, 100, false, pair_step, NULL, NULL },
     STRUCTURES("hash", hash_table, 2000000),
     STRUCTURES("list", sorted_list, 500000),

@@ -7,8 +7,8 @@ from benchlib import common, parts, render
 DEFAULT_FILE = os.path.join(common.ROOT, "perf", "results.json")
 LEAST_SCALE = 0.05
 RCU_PATTERNS = "pair-64,pair-random,hash-10,hash-50,list-50,tree-50,hash-beside,kfree"
-RCU_METHODS = "free_rcu,free_rcu_try,call_rcu,call_rcu_percpu,defer_rcu,ck_epoch"
-RCU_SECONDS = 190        # a round of those, with two numbers of threads
+RCU_METHODS = "plain,leak,free_rcu,free_rcu_try,call_rcu,call_rcu_percpu,defer_rcu,ck_epoch"
+RCU_SECONDS = 250        # a round of those, with two numbers of threads
 SHARES = {  # percent of the budget, and how many rounds the scale is chosen for; more are run if time is left
     "malloc": (14, 3), "rcu": (20, 2), "programs": (19, 2), "scaling": (13, 2), "growth": (10, 1), "memory": (17, 1),
     "latency": (7, 2)}

@@ -64,7 +64,7 @@ class Suite:
     def columns(self, methods, libraries, cross):
         return [(method, name) for method in methods for name in libraries
                 if (name == "qslab") == (self.kinds[method] == "ours")
-                or (cross and name == "qslab")]
+                or (name == "qslab" and (cross or method == "plain"))]
 
     def run(self, row, column, libraries, scale):
         (pattern, threads), (method, allocator) = row, column
@@ -121,6 +121,57 @@ def metric_table(title, suite, samples, rows, methods, metric, more, glance):
     return what
 
 
+# ---- judging ----
+
+PAIR, LEAST_UPDATES = "pair-64", 10  # percent
+LIMITS = {"plain": 1.25, "call_rcu": 0.2, "defer_rcu": 0.5, "leak": 1, "waiting": 0.25}
+
+
+def updates(pattern):
+    """Percent of a structure's operations that are updates; 0 for all else."""
+    structure, _, part = pattern.partition("-")
+    return int(part) if structure in ("hash", "list", "tree") and part.isdigit() else 0
+
+
+def verdict(samples):
+    """What must be reached: (what, met, the fact), of free_rcu; met is None where it could not be measured."""
+    facts = []
+
+    def time(row, method, allocator=None, metric=lambda r: r["ns_per_op"]):
+        values = {name: statistics.median(metric(r) for r in results)
+                  for (which, name), results in samples.get(row, {}).items()
+                  if which == method and results and allocator in (None, name)}
+        return min(values.values(), default=None)
+
+    def fact(what, rows, ours, theirs, limit, more=False):
+        found = {row: ours(row) / theirs(row) for row in rows if ours(row) is not None and theirs(row)}
+        worst = sorted(found, key=found.get, reverse=not more)
+        good = [row for row in found if (found[row] >= limit if more else found[row] <= limit)]
+        text = f"{len(good)} of {len(found)}; " + ", ".join(f"{p}/{t} {found[p, t]:.2f}x" for p, t in worst[:6])
+        facts.append((what, len(good) == len(found) if found else None, text if found else "not measured"))
+
+    def ours(row):
+        return time(row, "free_rcu")
+
+    pairs = [row for row in samples if row[0] == PAIR]
+    structures = [row for row in samples if updates(row[0]) >= LEAST_UPDATES]
+    fact("a pair of alloc and free_rcu at most 1.25 of alloc and free, one thread", [r for r in pairs if r[1] == 1],
+         ours, lambda row: time(row, "plain", "qslab"), LIMITS["plain"])
+    fact("a pair at most a fifth of call_rcu on the best peer", pairs, ours, lambda row: time(row, "call_rcu"),
+         LIMITS["call_rcu"])
+    fact("a pair at most half of defer_rcu on the best peer", pairs, ours, lambda row: time(row, "defer_rcu"),
+         LIMITS["defer_rcu"])
+    fact("faster than leaking on every peer, structures with 10 % updates and more", structures, ours,
+         lambda row: time(row, "leak"), LIMITS["leak"])
+
+    def waiting(method):
+        return lambda row: time(row, method, metric=lambda r: r["peak_waiting_bytes"])
+
+    fact("most bytes waiting at most a quarter of call_rcu's", samples, waiting("free_rcu"), waiting("call_rcu"),
+         LIMITS["waiting"])
+    return facts
+
+
 # ---- the suite ----
 
 def bench_rcu(options):
@@ -154,6 +205,7 @@ def bench_rcu(options):
     return part.report(
         [metric_table(title, suite, samples, [row for row in rows if only in row[0]], methods, metric, more, glance)
          for title, metric, more, only, glance in METRICS],
+        facts=[{"what": what, "met": met, "fact": text} for what, met, text in verdict(samples)],
         notes=["each cell: the best allocator under that method: "
                + ", ".join(f"{letter} {name}" for name, letter in LETTERS.items())],
         versions={name: package_version(name) for name in ("liburcu-dev", "libck-dev")})
