@@ -3,6 +3,7 @@
 #define QSLAB_TOOLS_KEY_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct key {
@@ -13,6 +14,12 @@ struct key {
 
 /* By size, large objects last; of one size, those of caches last. 0: the same, whatever caches share the size. */
 int key_compare(const struct key *a, const struct key *b);
+
+/* Of rows that each begin with their key, and lie in its order: the one of that key; NULL: none. */
+const void *key_find(const void *rows, size_t count, size_t size, const struct key *key);
+
+/* The rows with one of that key at *at, new and otherwise zero if there was none; the array may have moved. */
+void *key_add(void *rows, size_t *count, size_t size, const struct key *key, size_t *at);
 
 struct key_text {
 	char text[80];

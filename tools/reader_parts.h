@@ -66,13 +66,6 @@ static inline uint16_t quarter_at(const void *bytes, uint32_t offset)
 uint64_t read_word(struct work *work, uint64_t at);
 uint32_t read_half(struct work *work, uint64_t at);
 
-/* Makes room in a growing array: `count` elements are used, one more will be. */
-#define GROW(list, count)                                                                                 \
-	do {                                                                                              \
-		if (!((count) & ((count) + 1)))                                                           \
-			(list) = need(realloc((list), (2 * (count) + 1) * sizeof *(list)));               \
-	} while (0)
-
 void doubt(struct work *work, int kind, uint64_t address, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 

@@ -26,16 +26,9 @@ static double seconds(const json_t *object, const char *key)
 
 static struct sample_row *row_for(struct sample *sample, const struct key *key)
 {
-	size_t at = 0;
+	size_t at;
 
-	while (at < sample->row_count && key_compare(&sample->rows[at].key, key) < 0)
-		at++;
-	if (at < sample->row_count && !key_compare(&sample->rows[at].key, key))
-		return &sample->rows[at];
-	sample->rows = need(realloc(sample->rows, (sample->row_count + 1) * sizeof *sample->rows));
-	memmove(sample->rows + at + 1, sample->rows + at, (sample->row_count - at) * sizeof *sample->rows);
-	sample->row_count++;
-	sample->rows[at] = (struct sample_row){.key = *key};
+	sample->rows = key_add(sample->rows, &sample->row_count, sizeof *sample->rows, key, &at);
 	return &sample->rows[at];
 }
 
@@ -157,8 +150,5 @@ void recording_free(struct recording *recording)
 
 const struct sample_row *sample_row(const struct sample *sample, const struct key *key)
 {
-	for (size_t i = 0; i < sample->row_count; i++)
-		if (!key_compare(&sample->rows[i].key, key))
-			return &sample->rows[i];
-	return NULL;
+	return key_find(sample->rows, sample->row_count, sizeof *sample->rows, key);
 }

@@ -8,8 +8,7 @@
 
 static struct site *add(struct sites *sites, struct site site)
 {
-	if (!(sites->count & (sites->count + 1)))
-		sites->list = need(realloc(sites->list, (2 * sites->count + 1) * sizeof *sites->list));
+	GROW(sites->list, sites->count);
 	sites->list[sites->count] = site;
 	return &sites->list[sites->count++];
 }

@@ -56,13 +56,9 @@ void source_close(struct source *source)
 
 struct mapping *mappings_add(struct mappings *mappings, uint64_t start, uint64_t end, const char *name)
 {
-	size_t count = mappings->count;
-
-	if (!(count & (count + 1))) /* room for 2^k - 1 */
-		mappings->list = need(realloc(mappings->list, (2 * count + 1) * sizeof *mappings->list));
-	mappings->list[count] = (struct mapping){.start = start, .end = end, .name = need(strdup(name))};
-	mappings->count++;
-	return &mappings->list[count];
+	GROW(mappings->list, mappings->count);
+	mappings->list[mappings->count] = (struct mapping){.start = start, .end = end, .name = need(strdup(name))};
+	return &mappings->list[mappings->count++];
 }
 
 void mappings_free(struct mappings *mappings)

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #define SOURCE_PAGE ((size_t)4096)
 
@@ -79,5 +80,12 @@ void fail(struct failure *failure, const char *format, ...) __attribute__((forma
 
 /* Memory for the tool itself: exits with one line if there is none. */
 void *need(void *memory);
+
+/* Makes room in a growing array: `count` elements are used, one more will be. */
+#define GROW(list, count)                                                                                 \
+	do {                                                                                              \
+		if (!((count) & ((count) + 1)))                                                           \
+			(list) = need(realloc((list), (2 * (count) + 1) * sizeof *(list)));               \
+	} while (0)
 
 #endif

@@ -30,16 +30,9 @@ struct key class_key(const struct class_view *class)
 
 static struct size_row *row_for(struct totals *totals, const struct key *key)
 {
-	size_t at = 0;
+	size_t at;
 
-	while (at < totals->row_count && key_compare(&totals->rows[at].key, key) < 0)
-		at++;
-	if (at < totals->row_count && !key_compare(&totals->rows[at].key, key))
-		return &totals->rows[at];
-	totals->rows = need(realloc(totals->rows, (totals->row_count + 2) * sizeof *totals->rows));
-	memmove(totals->rows + at + 1, totals->rows + at, (totals->row_count - at) * sizeof *totals->rows);
-	totals->row_count++;
-	totals->rows[at] = (struct size_row){.key = *key};
+	totals->rows = key_add(totals->rows, &totals->row_count, sizeof *totals->rows, key, &at);
 	return &totals->rows[at];
 }
 
@@ -114,10 +107,7 @@ void totals_free(struct totals *totals)
 
 const struct size_row *totals_row(const struct totals *totals, const struct key *key)
 {
-	for (size_t i = 0; i < totals->row_count; i++)
-		if (!key_compare(&totals->rows[i].key, key))
-			return &totals->rows[i];
-	return NULL;
+	return key_find(totals->rows, totals->row_count, sizeof *totals->rows, key);
 }
 
 /* ---- names ------------------------------------------------------------------------------------------------------ */
