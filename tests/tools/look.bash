@@ -8,19 +8,21 @@ need $python
 unset LD_PRELOAD NO_COLOR
 cd "$work" || exit 1
 
-# start MODE: a patient of tests/tools/patient.c, until `stop`. $process is its number, $work/said what it said.
-start() {
+# launch WORD...: runs it until `stop`. $process is its number, $work/said what it said first.
+launch() {
 	rm -f input said && mkfifo input
-	"$build/tests/patient" "$1" <input >said 2>>"$work/stderr" &
+	"$@" <input >said 2>>"$work/stderr" &
 	process=$!
 	children+=("$process")
 	exec 9>input
 	for _ in $(seq 600); do [ -s said ] && return; kill -0 "$process" 2>/dev/null || break; sleep 0.1; done
-	fail "patient $1 did not start"
+	fail "$*: did not start"
 }
+# start MODE: the same for a patient of tests/tools/patient.c.
+start() { launch "$build/tests/patient" "$1"; }
 stop() {
 	exec 9>&-
-	wait "$process" || fail "patient: it ended with status $?"
+	wait "$process" || fail "it ended with status $?"
 }
 # dump: the patient's core file is $core; false if none can be had.
 dump() {

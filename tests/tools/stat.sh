@@ -1,28 +1,8 @@
 # qslab stat, check, core: the numbers equal those of a process whose heap is known; nothing false is found in one under
 # load, and what is false is found; at least 95 % of resident memory is explained; errors are one clear line.
-. "$(dirname "$0")/../programs/common.bash"
-build=$(readlink -f "$1")
-tool=$build/bin/qslab
-python=/usr/bin/python3
-header=$(readlink -f "$(dirname "$0")/../../include/qslab/segment.h")
-need $python
-unset LD_PRELOAD
-cd "$work" || exit 1
+. "$(dirname "$0")/look.bash"
+header=$root/include/qslab/segment.h
 
-# start WORD...: runs it until `stop`; $process is its number, $work/said what it said first.
-start() {
-	mkfifo input.$BASHPID.$RANDOM && input=$(ls -t input.* | head -1)
-	"$@" <"$input" >said 2>>"$work/stderr" &
-	process=$!
-	children+=("$process")
-	exec 9>"$input"
-	for _ in $(seq 300); do [ -s said ] && return; kill -0 "$process" 2>/dev/null || break; sleep 0.1; done
-	fail "$*: did not start"
-}
-stop() {
-	exec 9>&-
-	wait "$process" || fail "it ended with status $?"
-}
 # judge EXPRESSION: of `tool`, the JSON that the tool printed, `said`, what the process said, and a, the allocator.
 judge() {
 	"$python" - "$1" <<'PYTHON' || fail "$1: $(head -c 3000 out)"
@@ -36,7 +16,6 @@ explained = tool["explained"] / tool["rss"]
 sys.exit(not eval(sys.argv[1]))
 PYTHON
 }
-look() { timeout 60 "$tool" "$@" >out 2>err || fail "qslab $*: status $?: $(cat err)"; }
 # The tool's figures against those of a `heap known`; $1: those of grace periods too.
 compare() {
 	judge 'len(tool["allocators"]) == 1 and a["torn"] == 0 and a["doubts"] == 0'
@@ -60,7 +39,7 @@ compare() {
 }
 
 # ---- exactly known ----------------------------------------------------------------------------------------------
-start "$build/tests/heap" known
+launch "$build/tests/heap" known
 look stat --format json "$process"
 compare
 judge 'tool["pid"] == a["own_pid"] and tool["live"] and tool["command"] == "heap"'
@@ -91,7 +70,7 @@ if [[ $pattern != '|'* && ! ${pattern//%p/} =~ % ]]; then
 	done
 fi
 if [ -z "$core" ] && command -v gcore >/dev/null; then
-	start "$build/tests/heap" known
+	launch "$build/tests/heap" known
 	timeout 100 gcore -o core "$process" >gcore.out 2>&1 && core=core.$process
 	stop
 fi
@@ -109,13 +88,13 @@ else
 fi
 
 # ---- at least 95 % explained ------------------------------------------------------------------------------------------
-start "$build/tests/heap" fragmented
+launch "$build/tests/heap" fragmented
 look stat --format json "$process"
 judge '0.95 <= explained <= 1.02 and tool["resident"]["free"] > 0.5 * tool["rss"]'
 look check "$process"
 stop
 loads "$python"
-start env LD_PRELOAD="$library" "$python" -c '
+launch env LD_PRELOAD="$library" "$python" -c '
 import sys
 kept = [str(i) * 3 for i in range(300000)]
 table = {i: [i] * (i % 50) for i in range(100000)}
@@ -142,7 +121,7 @@ else
 fi
 
 # ---- under load: a hundred readings without one wrong identity; a thousand with QSLAB_SOAK -----------------------------
-start nice -n 5 "$build/tests/heap" load # it takes all cores; the tool must get some of one
+launch nice -n 5 "$build/tests/heap" load # it takes all cores; the tool must get some of one
 readings=0
 wanted=${QSLAB_SOAK:+1000}
 wanted=${wanted:-100}
@@ -158,7 +137,7 @@ stop
 
 # ---- what is false is found ----------------------------------------------------------------------------------------------
 for what in count bit map magazine list; do
-	start "$build/tests/heap" wrong-$what
+	launch "$build/tests/heap" wrong-$what
 	timeout 60 "$tool" check "$process" >out 2>err
 	[ $? -eq 1 ] && [ -s out ] && [ ! -s err ] || fail "wrong-$what: not found: $(cat out err)"
 	grep -vq "^process $process: " out && fail "wrong-$what: $(cat out)"
@@ -166,15 +145,6 @@ for what in count bit map magazine list; do
 done
 
 # ---- errors ---------------------------------------------------------------------------------------------------------------
-# wants STATUS TEXT ARGUMENT...
-wants() {
-	local status=$1 text=$2 got
-	shift 2
-	timeout 60 "$tool" "$@" >out 2>err </dev/null
-	got=$?
-	[ $got -eq "$status" ] && [ "$(wc -l <err)" -eq 1 ] && grep -qF -- "qslab: $text" err && [ ! -s out ] ||
-		fail "qslab $*: status $got instead of $status, or no 'qslab: $text' in: $(cat err)"
-}
 for command in stat check; do
 	wants 2 "$command: no process given" $command
 	wants 2 "$command: unknown option --nonsense" $command --nonsense 1
@@ -200,12 +170,12 @@ wants 1 "empty: not a core file" core empty
 sleep 100 & children+=($!)
 wants 1 "process $!: does not run on qslab" stat $!
 : >said
-start "$build/tests/heap" wrong-version
+launch "$build/tests/heap" wrong-version
 version=$(sed -n 's/^#define QSLAB_SEGMENT_VERSION //p' "$header")
 wants 1 "process $process: runs a qslab that publishes version 99; this tool reads version $version" stat "$process"
 stop
 if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
-	start "$build/tests/heap" fragmented
+	launch "$build/tests/heap" fragmented
 	chmod 755 "$work"
 	cp "$tool" tool && chmod 755 tool
 	setpriv --reuid 65534 --regid 65534 --clear-groups "$work/tool" stat "$process" >out 2>err
@@ -214,7 +184,7 @@ if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
 	stop
 fi
 # ended between two readings
-start "$build/tests/heap" fragmented
+launch "$build/tests/heap" fragmented
 timeout 60 "$tool" stat --format json --watch 0.05 "$process" >out 2>err 9>&- & watcher=$!
 for _ in $(seq 100); do [ -s out ] && break; sleep 0.05; done
 stop
