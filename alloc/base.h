@@ -32,6 +32,14 @@
 #define load_relaxed(p) atomic_load_explicit((p), relaxed)
 #define store_relaxed(p, v) atomic_store_explicit((p), (v), relaxed)
 
+/* The next random number; *state is not 0. After G. Marsaglia, 2003. */
+static inline uint64_t xorshift(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	return *state ^= *state << 17;
+}
+
 /*
  * A lock for short slow paths. Taking it is one compare-and-swap, dropping it one store, so a thread's own, nearly
  * always uncontended lock costs little; a waiter spins, then sleeps in short naps, which also lets a lower-priority

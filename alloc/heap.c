@@ -107,7 +107,7 @@ static struct heap *heap_create(void)
 	struct heap *heap = meta_alloc(sizeof *heap);
 	if (!heap)
 		return NULL;
-	heap_magazines_init(heap); /* the rest is zero: heaps are never freed, and nothing else has their size */
+	heap_magazines_init(heap->magazines); /* the rest is zero: heaps are never freed, and nothing else has their size */
 	return heap;
 }
 

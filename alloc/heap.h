@@ -57,8 +57,8 @@ extern atomic_size_t heap_stock;
 /* Called, if set, when a magazine is empty, before objects are taken from slabs; may call heap_exchange. */
 extern void (*_Atomic heap_donor)(struct heap *heap, unsigned class);
 
-void heap_magazines_init(struct heap *heap);
-void heap_returns_init(struct magazine *magazines);
+/* A heap's, or its returns: all of them unused. */
+void heap_magazines_init(struct magazine *magazines);
 
 /* The objects in a class's magazine, and in its returns; any thread, roughly. No more than MAGAZINE_MAX each. */
 unsigned heap_count_cached(struct heap *heap, unsigned class);

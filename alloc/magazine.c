@@ -30,12 +30,7 @@ static void set_unused(struct magazine *magazine, unsigned class)
 	                              : (struct magazine){NULL, NULL, 0, NULL};
 }
 
-void heap_magazines_init(struct heap *heap)
-{
-	heap_returns_init(heap->magazines);
-}
-
-void heap_returns_init(struct magazine *magazines)
+void heap_magazines_init(struct magazine *magazines)
 {
 	for (unsigned c = 0; c <= CLASS_LARGE; c++)
 		set_unused(&magazines[c], c);
@@ -362,8 +357,7 @@ SLOW static void *refill_profiled(struct heap *heap, unsigned class)
 	struct returns *returns = heap_returns(heap);
 	struct magazine *magazine = &heap->magazines[class], *frees = &returns->magazines[class];
 
-	if (unlikely(load_relaxed(&profile_rate) != returns->rate))
-		profile_look(returns);
+	profile_look(returns);
 	void **slots = load_relaxed(&frees->slots);
 	uint64_t until = returns->until[class];
 	unsigned count = slots ? (unsigned)(load_relaxed(&frees->top) - slots) : 0;

@@ -109,16 +109,11 @@ static bool own_chunk_add(unsigned units)
 	return true;
 }
 
-/* The pages on which bytes [start, end) of a chunk lie, as bits. */
-static uint64_t pages_of(size_t start, size_t end)
-{
-	return (~(uint64_t)0 >> (CHUNK_PAGES - 1 - ((end - 1) >> PAGE_SHIFT))) & ~(uint64_t)0 << (start >> PAGE_SHIFT);
-}
-
+/* As bits. */
 static uint64_t pages_of_piece(const struct own_chunk *own, unsigned piece)
 {
-	size_t size = own->chunk.units * (size_t)CACHE_LINE, start = sizeof *own + piece * size;
-	return pages_of(start, start + size);
+	size_t size = own->chunk.units * (size_t)CACHE_LINE, start = sizeof *own + piece * size, last = start + size - 1;
+	return ~(uint64_t)0 >> (CHUNK_PAGES - 1 - (last >> PAGE_SHIFT)) & ~(uint64_t)0 << (start >> PAGE_SHIFT);
 }
 
 static void *own_alloc(unsigned units)

@@ -36,14 +36,6 @@ static _Atomic uint64_t seeds;
 
 /* ---- draws -------------------------------------------------------------------------------------------------- */
 
-static uint64_t next_random(uint64_t *state)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return *state;
-}
-
 /* -ln x, for 0 < x <= 1, to six digits: without libm. */
 static double minus_log(double x)
 {
@@ -61,7 +53,7 @@ static double minus_log(double x)
 /* Bytes up to the next one sampled: exponential, of mean `rate`. */
 static double draw_bytes(struct returns *returns)
 {
-	double uniform = (double)((next_random(&returns->seed) >> 11) + 1) * 0x1p-53;
+	double uniform = (double)((xorshift(&returns->seed) >> 11) + 1) * 0x1p-53;
 	return minus_log(uniform) * (double)returns->rate;
 }
 
@@ -103,7 +95,7 @@ void profile_attach(struct heap *heap)
 		if (!returns)
 			return;
 		memset(returns, 0, sizeof *returns);
-		heap_returns_init(returns->magazines);
+		heap_magazines_init(returns->magazines);
 	}
 	uint64_t mixed = (atomic_fetch_add_explicit(&seeds, 1, relaxed) + 1) * 0x9e3779b97f4a7c15;
 	returns->seed = (mixed ^ mixed >> 29) | 1;

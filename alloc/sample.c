@@ -37,10 +37,7 @@ static uint64_t draw(void)
 {
 	if (!seed)
 		seed = (uintptr_t)&seed ^ (uint64_t)event_now().time << 20 ^ 1;
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return 1 + seed % (2 * every - 1);
+	return 1 + xorshift(&seed) % (2 * every - 1);
 }
 
 void *sample_alloc(size_t size)

@@ -137,7 +137,8 @@ def verdict(samples):
     """What must be reached: (what, met, the fact), of free_rcu; met is None where it could not be measured."""
     facts = []
 
-    def time(row, method, allocator=None, metric=lambda r: r["ns_per_op"]):
+    def least(row, method, allocator=None, metric=lambda r: r["ns_per_op"]):
+        """The best allocator's median, or the one's that is named; None: not measured."""
         values = {name: statistics.median(metric(r) for r in results)
                   for (which, name), results in samples.get(row, {}).items()
                   if which == method and results and allocator in (None, name)}
@@ -151,21 +152,21 @@ def verdict(samples):
         facts.append((what, len(good) == len(found) if found else None, text if found else "not measured"))
 
     def ours(row):
-        return time(row, "free_rcu")
+        return least(row, "free_rcu")
 
     pairs = [row for row in samples if row[0] == PAIR]
     structures = [row for row in samples if updates(row[0]) >= LEAST_UPDATES]
     fact("a pair of alloc and free_rcu at most 1.25 of alloc and free, one thread", [r for r in pairs if r[1] == 1],
-         ours, lambda row: time(row, "plain", "qslab"), LIMITS["plain"])
-    fact("a pair at most a fifth of call_rcu on the best peer", pairs, ours, lambda row: time(row, "call_rcu"),
+         ours, lambda row: least(row, "plain", "qslab"), LIMITS["plain"])
+    fact("a pair at most a fifth of call_rcu on the best peer", pairs, ours, lambda row: least(row, "call_rcu"),
          LIMITS["call_rcu"])
-    fact("a pair at most half of defer_rcu on the best peer", pairs, ours, lambda row: time(row, "defer_rcu"),
+    fact("a pair at most half of defer_rcu on the best peer", pairs, ours, lambda row: least(row, "defer_rcu"),
          LIMITS["defer_rcu"])
     fact("faster than leaking on every peer, structures with 10 % updates and more", structures, ours,
-         lambda row: time(row, "leak"), LIMITS["leak"])
+         lambda row: least(row, "leak"), LIMITS["leak"])
 
     def waiting(method):
-        return lambda row: time(row, method, metric=lambda r: r["peak_waiting_bytes"])
+        return lambda row: least(row, method, metric=lambda r: r["peak_waiting_bytes"])
 
     fact("most bytes waiting at most a quarter of call_rcu's", samples, waiting("free_rcu"), waiting("call_rcu"),
          LIMITS["waiting"])
