@@ -16,31 +16,34 @@
 #include <errno.h>
 #include <qslab/rcu.h>
 
-/* The class of an object whose start this is, or a report. */
-static unsigned class_at(const char *call, const void *start)
+/* The class and size of an object whose start this is, or a report. Looked up once: retired twice, it may go any time. */
+static unsigned class_at(const char *call, const void *start, size_t *size)
 {
 	uint64_t entry = region_has(start) ? entry_of(start) : 0;
+	unsigned class = entry_class(entry);
 	struct large *large;
 
-	if (is_start(entry, start, classes[entry_class(entry)].divisor))
-		return entry_class(entry);
+	*size = classes[class].size;
+	if (is_start(entry, start, classes[class].divisor))
+		return class;
 	large = large_find(start);
 	if (!large || large->span.start != start)
 		misuse_pointer(call, start);
+	*size = large->size;
 	return CLASS_LARGE;
 }
 
 bool append_slow(const char *call, void *object, size_t offset)
 {
-	unsigned class = class_at(call, object);
-	size_t size = class == CLASS_LARGE ? large_find(object)->size : classes[class].size;
+	size_t size;
+	unsigned class = class_at(call, object, &size);
 
 	if (!link_fits(offset, size))
 		misuse_link(call, object, offset, size);
 	if (likely(!watched))
-		return deferrer_append(call, class, object);
+		return deferrer_append(call, class, object, size);
 	debug_retire(call, object);
-	bool done = deferrer_append(call, class, object);
+	bool done = deferrer_append(call, class, object, size);
 	if (!done)
 		debug_retire_failed(object);
 	return done;

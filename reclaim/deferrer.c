@@ -1,6 +1,5 @@
 #define _GNU_SOURCE
 #include "alloc/debug.h"
-#include "alloc/large.h"
 #include "alloc/meta.h"
 #include "alloc/misuse.h"
 #include "alloc/thread.h"
@@ -37,7 +36,7 @@ struct appended {
 };
 
 /* Lock held; by the owner, or anyone if there is none. */
-static struct appended append(struct deferrer *deferrer, unsigned class, void *object, const char *call)
+static struct appended append(struct deferrer *deferrer, unsigned class, void *object, size_t size, const char *call)
 {
 	struct pending *pending = &deferrer->pending[class];
 	unsigned capacity = heap_array_capacity(class);
@@ -55,14 +54,14 @@ static struct appended append(struct deferrer *deferrer, unsigned class, void *o
 	}
 	void **top = load_relaxed(&pending->top);
 	if (*top == object && pending_count(pending) > array->first)
-		misuse_double_free(call, object, class == CLASS_LARGE ? large_find(object)->size : classes[class].size);
+		misuse_double_free(call, object, size);
 	__atomic_store_n(top + 1, object, __ATOMIC_RELAXED);
 	atomic_store_explicit(&pending->top, top + 1, release); /* pairs with pending_count */
 	if (class != CLASS_LARGE) {
 		store_relaxed(&pending->limit, array->slots + capacity);
 		return result;
 	}
-	array->bytes += large_find(object)->size;
+	array->bytes += size;
 	if (pending_count(pending) == capacity || array->bytes >= LARGE_BYTES) {
 		result.pressure |= array_seal(deferrer, class);
 		result.cookie = array->cookie;
@@ -128,7 +127,7 @@ static struct deferrer *get(void)
 	return deferrer;
 }
 
-bool deferrer_append(const char *call, unsigned class, void *object)
+bool deferrer_append(const char *call, unsigned class, void *object, size_t size)
 {
 	int saved = errno;
 	struct deferrer *deferrer = get();
@@ -136,7 +135,7 @@ bool deferrer_append(const char *call, unsigned class, void *object)
 	if (!deferrer && !(deferrer = late_deferrer()))
 		return false;
 	lock_take(&deferrer->lock);
-	struct appended result = append(deferrer, class, object, call);
+	struct appended result = append(deferrer, class, object, size, call);
 	lock_drop(&deferrer->lock);
 	if (result.pressure & PRESSURE_CROSSED)
 		pressure_tell();

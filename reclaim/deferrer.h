@@ -9,11 +9,11 @@ extern _Thread_local struct deferrer *thread_deferrer __attribute__((tls_model("
 extern struct deferrer deferrer_none;
 
 /*
- * The slow path of an append by this thread: seals a full array, gives it to the queue, starts a new one. Once the
- * thread's end has begun, a deferrer that all such threads share serves. False if no array can be had. Aborts on
- * an object retired twice in a row.
+ * The slow path of an append of an object of `size` bytes by this thread: seals a full array, gives it to the queue,
+ * starts a new one. Once the thread's end has begun, a deferrer that all such threads share serves. False if no array
+ * can be had. Aborts on an object retired twice in a row.
  */
-bool deferrer_append(const char *call, unsigned class, void *object);
+bool deferrer_append(const char *call, unsigned class, void *object, size_t size);
 
 /*
  * Any thread. Frees what may be freed; notes what lies idle. `all`: also of classes that their owner is busy with.

@@ -123,16 +123,13 @@ static void in_thread(void *(*body)(void *), void *object)
 	pthread_join(thread, NULL);
 }
 
-/* Several times: whose thread finds it, and when, is open, and this one may be ahead of it. */
 static void retire_twice(void *size)
 {
-	for (int round = 0; round < 50; round++) {
-		void *object = qslab_malloc((size_t)size);
-		in_thread(retire_in_thread, object);
-		in_thread(retire_in_thread, object);
-		qslab_rcu_barrier();
-		qslab_trim();
-	}
+	void *object = qslab_malloc((size_t)size);
+	in_thread(retire_in_thread, object);
+	in_thread(retire_in_thread, object);
+	qslab_rcu_barrier();
+	qslab_trim();
 }
 
 static void free_retired(void *size)
