@@ -23,6 +23,7 @@
 
 struct region region __attribute__((aligned(CACHE_LINE)));
 
+#define MAP_PAGE_ENTRIES (PAGE_SIZE / sizeof(uint64_t))
 #define MAP_ENTRIES_PER_BYTE(region_bytes) ((region_bytes) >> PAGE_SHIFT << 3)
 
 /* Maps exactly there, or not at all. */
@@ -175,6 +176,15 @@ void region_release(void *start, size_t size)
 	uintptr_t end = (uintptr_t)(region.map + region_page(start) + (size >> PAGE_SHIFT)) & ~(PAGE_SIZE - 1);
 	if (map < end)
 		madvise((void *)map, end - map, MADV_DONTNEED);
+}
+
+void region_merge(void *start, size_t size, void *seam)
+{
+	size_t first = region_page(start), end = first + (size >> PAGE_SHIFT);
+	size_t chunk = region_page(seam) & ~(MAP_PAGE_ENTRIES - 1);
+
+	if (chunk >= first && chunk + MAP_PAGE_ENTRIES <= end)
+		madvise(region.map + chunk, PAGE_SIZE, MADV_DONTNEED);
 }
 
 bool region_renew(void *start, size_t size)

@@ -54,6 +54,12 @@ void region_purge(void *start, size_t size);
 /* The same for pages that belong to no span, and for what the page map holds of them. */
 void region_release(void *start, size_t size);
 
+/*
+ * Two neighbours that were released are one now, from start on; the second began at seam. Frees what the page map holds
+ * for both, and neither could release alone. Nobody else may have a part of either in hand.
+ */
+void region_merge(void *start, size_t size, void *seam);
+
 /* Puts fresh anonymous memory over part of the region, one mapping with its neighbours. */
 bool region_renew(void *start, size_t size);
 

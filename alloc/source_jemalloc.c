@@ -90,13 +90,6 @@ static bool hook_commit(extent_hooks_t *hooks, void *start, size_t size, size_t 
 	return false;
 }
 
-static bool hook_decommit(extent_hooks_t *hooks, void *start, size_t size, size_t offset, size_t length,
-                          unsigned arena)
-{
-	(void)hooks, (void)start, (void)size, (void)offset, (void)length, (void)arena;
-	return true;
-}
-
 static bool hook_purge(extent_hooks_t *hooks, void *start, size_t size, size_t offset, size_t length,
                        unsigned arena)
 {
@@ -106,6 +99,13 @@ static bool hook_purge(extent_hooks_t *hooks, void *start, size_t size, size_t o
 	return false;
 }
 
+/* As purging; but jemalloc then tells purged extents from dirty ones, until it commits them: see hook_merge. */
+static bool hook_decommit(extent_hooks_t *hooks, void *start, size_t size, size_t offset, size_t length,
+                          unsigned arena)
+{
+	return hook_purge(hooks, start, size, offset, length, arena);
+}
+
 static bool hook_split(extent_hooks_t *hooks, void *start, size_t size, size_t size_a, size_t size_b,
                        bool committed, unsigned arena)
 {
@@ -113,10 +113,13 @@ static bool hook_split(extent_hooks_t *hooks, void *start, size_t size, size_t s
 	return false;
 }
 
+/* Both are free and in nobody else's hands. */
 static bool hook_merge(extent_hooks_t *hooks, void *a, size_t size_a, void *b, size_t size_b,
                        bool committed, unsigned arena)
 {
-	(void)hooks, (void)a, (void)size_a, (void)b, (void)size_b, (void)committed, (void)arena;
+	(void)hooks, (void)arena;
+	if (!committed)
+		region_merge(a, size_a + size_b, b);
 	return false;
 }
 

@@ -57,12 +57,12 @@ static void spike(size_t (*size)(uint64_t *), size_t part)
 
 Test(pressure, a_spike_of_small_objects_goes_back, .disabled = SANITIZED)
 {
-	spike(small, 10);
+	spike(small, 11);
 }
 
 Test(pressure, a_spike_of_mixed_objects_goes_back, .disabled = SANITIZED)
 {
-	spike(any, 7);
+	spike(any, 8);
 }
 
 Test(pressure, trim_gives_all_back, .disabled = SANITIZED)
