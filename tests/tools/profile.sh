@@ -72,6 +72,24 @@ says '^estimated from [0-9]+ samples; sampling is off$'
 wants 1 '/nonexistent/file: No such file' profile -o /nonexistent/file "$process"
 stop
 
+# the library in the program: its own frames are left out, whether they have names or not
+depths() { sed 's/ [0-9]*$//' out | awk -F';' '{print NF}' | sort -nu | xargs; }
+QSLAB_PROFILE=2K launch "$build/tests/patient_static" sites
+look profile --format folded "$process"
+judge "$leaves"'
+near("keep_live", said["live"], .02)
+near("keep_pinning", said["pinning"], .09)
+assert leaves.pop("cache route") == said["routes"]
+assert not leaves, leaves'
+named=$(depths)
+stop
+strip -o stripped "$build/tests/patient_static" || fail "strip"
+QSLAB_PROFILE=2K launch ./stripped sites
+look profile --format folded "$process"
+says '^[^ ]*;stripped\+0x[0-9a-f]+ [0-9]+$'
+[ "$(depths)" = "$named" ] || fail "stacks of $(depths) frames without names, of $named with: $(cat out)"
+stop
+
 start healthy
 wants 1 "process $process: has no heap profile; start it with QSLAB_PROFILE=4M" profile "$process"
 wants 1 "process $process: has no heap profile" profile --rate 1M "$process"
