@@ -3,6 +3,7 @@
 
 #include <qslab/segment.h>
 
+#include <dlfcn.h>
 #include <elf.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -37,6 +38,7 @@ struct text {
 struct symbols {
 	const struct mappings *mappings;
 	int pid;
+	bool demangle;
 	struct file *files;
 	size_t file_count;
 	struct text *texts; /* those asked for, by hash */
@@ -217,6 +219,23 @@ static const char *find(const struct file *file, uint64_t address)
 	return NULL;
 }
 
+/* libstdc++ is looked for with the first C++ name: the tool does without it. NULL: the name stays as it is. */
+static char *demangled(const char *name)
+{
+	static char *(*call)(const char *name, char *buffer, size_t *size, int *status);
+	static bool looked;
+	int status;
+
+	if (strncmp(name, "_Z", 2))
+		return NULL;
+	if (!looked) {
+		void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_LOCAL);
+		*(void **)&call = library ? dlsym(library, "__cxa_demangle") : NULL;
+		looked = true;
+	}
+	return call ? call(name, NULL, NULL, &status) : NULL;
+}
+
 static char *make_name(struct symbols *symbols, uint64_t address)
 {
 	const struct mapping *mapping = mapping_at(symbols, address);
@@ -230,8 +249,10 @@ static char *make_name(struct symbols *symbols, uint64_t address)
 	const struct file *file = file_of(symbols, mapping);
 	uint64_t offset = address - mapping->start + mapping->offset, at = numbered(file, offset);
 	const char *name = at ? find(file, at) : NULL, *slash = strrchr(mapping->name, '/');
-	if (name && *name)
-		return need(strdup(name));
+	if (name && *name) {
+		text = symbols->demangle ? demangled(name) : NULL;
+		return text ? text : need(strdup(name));
+	}
 	length = asprintf(&text, "%s+0x%" PRIx64, slash ? slash + 1 : mapping->name, offset);
 	return need(length < 0 ? NULL : text);
 }
@@ -282,12 +303,13 @@ bool symbols_in_library(struct symbols *symbols, uint64_t address, uint64_t code
 	return file->ours_end ? at >= file->ours && at < file->ours_end : !file->program;
 }
 
-struct symbols *symbols_new(const struct mappings *mappings, int pid)
+struct symbols *symbols_new(const struct mappings *mappings, int pid, bool demangle)
 {
 	struct symbols *symbols = need(calloc(1, sizeof *symbols));
 
 	symbols->mappings = mappings;
 	symbols->pid = pid;
+	symbols->demangle = demangle;
 	return symbols;
 }
 
