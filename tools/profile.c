@@ -77,7 +77,7 @@ static void print_text(FILE *out, const char *name, const struct sites *sites, s
 		fprintf(out, "and %zu more\n", sites->count - rows);
 }
 
-/* A line a stack, outermost first: what flamegraph.pl and its like take. */
+/* A line a stack, outermost first: what flamegraph.pl and its like take; a name may hold spaces, the last ends it. */
 static void print_folded(FILE *out, const struct sites *sites, struct symbols *symbols, enum value value)
 {
 	for (size_t i = 0; i < sites->count; i++) {
@@ -169,9 +169,9 @@ static int set_rate(const char *name, const struct snapshot *snapshot, uint64_t 
 /* ---- the command ------------------------------------------------------------------------------------------------ */
 
 static int print_profile(const char *name, const struct snapshot *snapshot, const struct mappings *mappings,
-                         enum format format, enum value value, const char *path)
+                         enum format format, enum value value, bool raw, const char *path)
 {
-	struct symbols *symbols = symbols_new(mappings, snapshot->live ? snapshot->pid : 0);
+	struct symbols *symbols = symbols_new(mappings, snapshot->live ? snapshot->pid : 0, !raw);
 	struct sites sites;
 	FILE *out = path ? fopen(path, "we") : stdout;
 	int status = 0;
@@ -209,9 +209,11 @@ static unsigned number_of(const char *name, const char *const *names, unsigned c
 int command_profile(int count, char **arguments)
 {
 	const char *format_name = "text", *value_name = "live", *path = NULL, *rate_text = NULL;
+	bool raw = false;
 	const struct option options[] = {
 		{"--format", OPTION_TEXT, &format_name, 0, 0}, {"--value", OPTION_TEXT, &value_name, 0, 0},
-		{"--rate", OPTION_TEXT, &rate_text, 0, 0},     {"-o", OPTION_TEXT, &path, 0, 0},
+		{"--rate", OPTION_TEXT, &rate_text, 0, 0},     {"--no-demangle", OPTION_SWITCH, &raw, 0, 0},
+		{"-o", OPTION_TEXT, &path, 0, 0},
 	};
 	struct mappings mappings = {.count = 0};
 	struct words words;
@@ -219,7 +221,7 @@ int command_profile(int count, char **arguments)
 	uint64_t rate = 0;
 	int status = 2;
 
-	if (!parse_arguments("profile", count, arguments, options, 4, &words, 1, 1, "no process or core file given"))
+	if (!parse_arguments("profile", count, arguments, options, 5, &words, 1, 1, "no process or core file given"))
 		return 2;
 	unsigned format = number_of(format_name, formats, FORMATS), value = number_of(value_name, value_names, VALUES);
 	if (format == FORMATS)
@@ -241,7 +243,7 @@ int command_profile(int count, char **arguments)
 	} else if (rate_text) {
 		status = set_rate(reader_name(reader), snapshot, rate);
 	} else {
-		status = print_profile(target_name(reader, snapshot).text, snapshot, &mappings, format, value, path);
+		status = print_profile(target_name(reader, snapshot).text, snapshot, &mappings, format, value, raw, path);
 	}
 	mappings_free(&mappings);
 	snapshot_free(snapshot);

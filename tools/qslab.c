@@ -30,9 +30,11 @@ static const struct command {
 	 "what holds memory that no live object needs, and what would give it back; is it fragmented, held\n"
 	 "up by a stalled reader, or (--interval: looks for so long) leaking. --slabs: N single slabs\n"},
 	{"profile", command_profile,
-	 "[--format text|folded|pprof] [--value live|waiting|pinned] [--rate BYTES] [-o FILE] PID|CORE",
+	 "[--format text|folded|pprof] [--value live|waiting|pinned] [--rate BYTES] [--no-demangle] [-o FILE]"
+	 " PID|CORE",
 	 "its heap profile: which call sites allocated what lives, waits for a grace period, or pins nearly empty\n"
-	 "slabs; it was started with QSLAB_PROFILE=4M, or by run --profile. --rate: sets the bytes to a sample\n"},
+	 "slabs; it was started with QSLAB_PROFILE=4M, or by run --profile. --rate: sets the bytes to a sample.\n"
+	 "--no-demangle: C++ names as the symbol tables have them\n"},
 	{"map", command_map, "[-o FILE.svg] PID|CORE",
 	 "every page of its memory, a line for 2 MiB, in the terminal or as a picture\n"},
 	{"record", command_record, "[--interval SECONDS] [--duration SECONDS] -o FILE PID",

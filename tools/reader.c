@@ -12,7 +12,7 @@
 #define LOOKS 2000
 #define NAP_NS 500000
 #define DOUBTS_MOST 200000
-#define TRIES 5 /* snapshots, of a process that gives memory back meanwhile */
+#define TRIES 5 /* snapshots, of a process that takes memory or gives it back meanwhile */
 
 struct reader {
 	struct source *source;
@@ -230,6 +230,7 @@ static void drop_unused(struct snapshot *snapshot)
 static bool read_all(struct source *source, struct work *works, size_t count, struct snapshot *snapshot)
 {
 	struct mappings mappings = {.count = 0};
+	uint64_t rss_before = works->with_memory ? source_rss(source) : 0;
 	bool done = true;
 
 	for (size_t i = 0; i < count && done; i++)
@@ -239,7 +240,7 @@ static bool read_all(struct source *source, struct work *works, size_t count, st
 	for (size_t i = 0; i < count && done; i++)
 		done = read_allocator(&works[i]);
 	if (done && works->with_memory) {
-		read_memory(source, works, count, &mappings, &snapshot->memory);
+		read_memory(source, works, count, &mappings, rss_before, &snapshot->memory);
 		snapshot->memory_known = true;
 	}
 	mappings_free(&mappings);
@@ -284,15 +285,26 @@ static struct snapshot *take(struct reader *reader, unsigned what, struct failur
 	return NULL;
 }
 
+/* Bytes by which figures of several moments cannot be of one. */
+static uint64_t disagreement(const struct snapshot *snapshot)
+{
+	const struct memory_view *memory = &snapshot->memory;
+	uint64_t excess = memory->explained > memory->rss ? memory->explained - memory->rss : 0;
+
+	return snapshot->live ? memory->moved + excess : 0;
+}
+
 struct snapshot *reader_snapshot(struct reader *reader, unsigned what, struct failure *why)
 {
-	struct snapshot *snapshot = take(reader, what, why);
+	struct snapshot *best = take(reader, what, why);
 
-	for (unsigned tries = 1; snapshot && snapshot->memory.changing && tries < TRIES; tries++) {
-		snapshot_free(snapshot);
-		snapshot = take(reader, what, why);
+	for (unsigned tries = 1; best && disagreement(best) > best->memory.rss / 50 && tries < TRIES; tries++) {
+		struct snapshot *next = take(reader, what, why);
+		bool better = !next || disagreement(next) <= disagreement(best);
+		snapshot_free(better ? best : next);
+		best = better ? next : best;
 	}
-	return snapshot;
+	return best;
 }
 
 void snapshot_free(struct snapshot *snapshot)

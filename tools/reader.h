@@ -168,12 +168,19 @@ enum kind {
 
 struct memory_view {
 	uint64_t resident[KINDS];    /* bytes */
-	uint64_t rss;                /* the kernel's figure */
+	uint64_t rss;                /* between the kernel's figures before and after: what is nearest to explained */
+	uint64_t moved;              /* bytes by which it changed meanwhile, at the best of several tries */
 	uint64_t explained;          /* sum of resident[]; of a process that runs it may be a little above rss */
 	bool changing;               /* or much above: memory was given back while it was read, at each of several tries */
 	uint64_t lazy_free, huge, swap;
 	uint64_t address_space;      /* bytes of the regions */
 };
+
+/* RSS moved by so much that the parts are approximate. */
+static inline bool memory_moved(const struct memory_view *memory)
+{
+	return memory->moved > memory->rss / 50;
+}
 
 struct snapshot {
 	int pid;                     /* 0: not known */

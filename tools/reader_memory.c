@@ -169,7 +169,7 @@ static enum kind kind_of(struct source *source, const struct mappings *mappings,
 }
 
 void read_memory(struct source *source, struct work *works, size_t count, const struct mappings *mappings,
-                 struct memory_view *memory)
+                 uint64_t rss_before, struct memory_view *memory)
 {
 	for (size_t i = 0; i < count; i++) {
 		add_slabs(works[i].out, memory->resident);
@@ -192,12 +192,16 @@ void read_memory(struct source *source, struct work *works, size_t count, const 
 		if (mapping->rss > own)
 			memory->resident[kind_of(source, mappings, m)] += mapping->rss - own;
 	}
-	memory->rss = mappings->rss;
+	uint64_t after = mappings->rss, before = rss_before ? rss_before : after;
+	uint64_t least = before < after ? before : after, most = before < after ? after : before;
 	memory->lazy_free = mappings->lazy_free;
 	memory->huge = mappings->huge;
 	memory->swap = mappings->swap;
 	for (unsigned kind = 0; kind < KINDS; kind++)
 		memory->explained += memory->resident[kind];
+	memory->rss = memory->explained < least ? least : memory->explained > most ? most : memory->explained;
+	if (source->live) /* what is explained is all that was there at one moment, or more */
+		memory->moved = most - (memory->explained < least ? memory->explained : least);
 	memory->changing = source->live && memory->explained > memory->rss + memory->rss / 50;
 }
 

@@ -99,6 +99,6 @@ uint64_t mark(struct work *work, const struct found *found);
 
 void count_free(struct work *work, struct slab_view *slab, const uint64_t *free_bits, const uint64_t *remote);
 void read_memory(struct source *source, struct work *works, size_t count, const struct mappings *mappings,
-                 struct memory_view *memory);
+                 uint64_t rss_before, struct memory_view *memory);
 
 #endif

@@ -29,25 +29,6 @@ static bool has_live(const struct slab_view *slab, uint64_t shadow)
 	return index < slab->objects && slab->live[index / 64] >> index % 64 & 1;
 }
 
-/* In the library; or, where it is part of the program, one of its functions that lead to a sample. */
-static bool is_ours(const struct allocator *allocator, struct symbols *symbols, uint64_t address)
-{
-	static const char *const functions[] = {
-		"profile_take", "profile_large", "refill_profiled", "refill_sampled", "heap_refill", "new_large", "slow_malloc",
-		"slower_malloc", "zeroed_malloc", "aligned_malloc", "cache_alloc_slow", "resize_slow", "resize", "move",
-	};
-	const char *name = symbols_name(symbols, address);
-
-	if (symbols_in_library(symbols, address, allocator->segment.profile.code))
-		return true;
-	if (!symbols_same_file(symbols, address, allocator->segment.profile.code))
-		return false;
-	for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
-		if (!strncmp(name, functions[i], strcspn(name, ".")) && strlen(functions[i]) == strcspn(name, "."))
-			return true; /* "move.part.0" too */
-	return !strncmp(name, "qslab_", 6);
-}
-
 /* Each as a site; the library's own frames, innermost, are left out. */
 static void add_samples(struct sites *sites, const struct allocator *allocator, struct symbols *symbols)
 {
@@ -55,9 +36,10 @@ static void add_samples(struct sites *sites, const struct allocator *allocator, 
 		const struct sample_view *sample = &allocator->samples[i];
 		const struct slab_view *slab = sample->shadow ? allocator_slab(allocator, sample->shadow) : NULL;
 		double bytes = sample->weight * (double)sample->size;
+		uint64_t code = allocator->segment.profile.code;
 		size_t inside = 0;
 
-		while (inside < sample->depth && is_ours(allocator, symbols, sample->stack[inside] - 1))
+		while (inside < sample->depth && symbols_in_library(symbols, sample->stack[inside] - 1, code))
 			inside++;
 		struct site *site = add(sites, (struct site){.stack = sample->stack + inside, .depth = sample->depth - inside,
 		                                             .samples = 1});

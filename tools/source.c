@@ -42,6 +42,11 @@ bool source_map(struct source *source, bool detail, struct mappings *mappings)
 	return source->calls->map(source, detail, mappings);
 }
 
+uint64_t source_rss(struct source *source)
+{
+	return source->calls->rss(source);
+}
+
 void source_resident(struct source *source, uint64_t start, size_t pages, uint8_t *flags)
 {
 	memset(flags, 0, pages);

@@ -47,6 +47,8 @@ struct source_calls {
 	bool (*read)(struct source *source, struct piece *pieces, size_t count);
 	/* `detail`: with the byte counts, which cost a walk of the page tables. */
 	bool (*map)(struct source *source, bool detail, struct mappings *mappings);
+	/* Resident bytes now, as `map` gives them; 0: not known, or they do not change. */
+	uint64_t (*rss)(struct source *source);
 	/* One byte a page: 1 resident, else 0. Pages of zeros that take no memory are not resident. */
 	void (*resident)(struct source *source, uint64_t start, size_t pages, uint8_t *flags);
 	/* Is the address inside a thread's stack? */
@@ -70,6 +72,7 @@ struct source *source_core(const char *path, struct failure *failure);
 bool source_read(struct source *source, uint64_t at, void *to, size_t size);
 bool source_read_pieces(struct source *source, struct piece *pieces, size_t count);
 bool source_map(struct source *source, bool detail, struct mappings *mappings);
+uint64_t source_rss(struct source *source);
 void source_resident(struct source *source, uint64_t start, size_t pages, uint8_t *flags);
 void source_close(struct source *source);
 void mappings_free(struct mappings *mappings);

@@ -188,7 +188,13 @@ static void core_close(struct source *source)
 
 /* ---- opening -------------------------------------------------------------------------------------------- */
 
-static const struct source_calls calls = {core_read, core_map, core_resident, core_is_stack, core_close};
+static uint64_t core_rss(struct source *source)
+{
+	(void)source;
+	return 0;
+}
+
+static const struct source_calls calls = {core_read, core_map, core_rss, core_resident, core_is_stack, core_close};
 
 /* NT_FILE: count, page size, count times {start, end, page offset}, then as many strings. */
 static void take_names(struct core *core, const uint64_t *words, size_t size)

@@ -168,6 +168,14 @@ static void read_rollup(int pid, struct mappings *mappings)
 	mappings->swap = sum.swap;
 }
 
+static uint64_t process_rss(struct source *source)
+{
+	struct mappings mappings = {.rss = 0};
+
+	read_rollup(source->pid, &mappings);
+	return mappings.rss;
+}
+
 /* Where sleeping threads' stacks are. */
 static void read_stacks(struct process *process)
 {
@@ -258,7 +266,8 @@ static void process_close(struct source *source)
 	free(process);
 }
 
-static const struct source_calls calls = {process_read, process_map, process_resident, process_is_stack, process_close};
+static const struct source_calls calls = {process_read, process_map, process_rss, process_resident, process_is_stack,
+                                          process_close};
 
 /* 'Z' and the like; 0: no such process. */
 static char state_of(int pid)

@@ -166,6 +166,7 @@ json_t *snapshot_json(const struct snapshot *snapshot)
 		const struct memory_view *memory = &snapshot->memory;
 		json_t *kinds = need(json_object());
 		number(object, "rss", memory->rss);
+		number(object, "rss_moved", memory->moved);
 		number(object, "explained", memory->explained);
 		put(object, "changing", json_boolean(memory->changing));
 		number(object, "lazy_free", memory->lazy_free);

@@ -20,7 +20,9 @@ static void print_memory(const struct memory_view *memory)
 			printf("  %-32s %12lu %7.1f\n", kind_text(kind), kib(memory->resident[kind]),
 			       percent(memory->resident[kind], memory->rss));
 	printf("  %-32s %12lu %7.1f\n", "explained", kib(memory->explained), percent(memory->explained, memory->rss));
-	if (memory->changing)
+	if (memory_moved(memory))
+		printf("(RSS moved by %lu KiB while it was read: approximate)\n", kib(memory->moved));
+	else if (memory->changing)
 		puts("(the process gives memory back faster than it can be read: approximate)");
 }
 

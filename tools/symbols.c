@@ -1,6 +1,9 @@
 #define _GNU_SOURCE
 #include "symbols.h"
 
+#include <qslab/segment.h>
+
+#include <dlfcn.h>
 #include <elf.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -22,6 +25,7 @@ struct file {
 	const uint8_t *bytes; /* NULL: cannot be read */
 	size_t size;
 	bool program;         /* not a shared library */
+	uint64_t ours, ours_end; /* where QSLAB_CODE_SECTION is, as the file numbers addresses; 0: there is none */
 	struct symbol *list;  /* by start */
 	size_t count;
 };
@@ -34,6 +38,7 @@ struct text {
 struct symbols {
 	const struct mappings *mappings;
 	int pid;
+	bool demangle;
 	struct file *files;
 	size_t file_count;
 	struct text *texts; /* those asked for, by hash */
@@ -63,6 +68,14 @@ static int by_start(const void *a, const void *b)
 	return x->end > y->end ? -1 : x->end < y->end;
 }
 
+static const Elf64_Shdr *sections_of(const struct file *file, unsigned *count)
+{
+	const Elf64_Ehdr *header = header_of(file);
+
+	*count = header && header->e_shentsize == sizeof(Elf64_Shdr) ? header->e_shnum : 0;
+	return *count ? part(file, header->e_shoff, (uint64_t)*count * sizeof(Elf64_Shdr)) : NULL;
+}
+
 static void take_table(struct file *file, const Elf64_Shdr *table, const Elf64_Shdr *strings)
 {
 	const Elf64_Sym *list = part(file, table->sh_offset, table->sh_size);
@@ -85,15 +98,30 @@ static void take_table(struct file *file, const Elf64_Shdr *table, const Elf64_S
 /* The full table, else the one for linking. */
 static void take_symbols(struct file *file)
 {
-	const Elf64_Ehdr *header = header_of(file);
-	const Elf64_Shdr *sections = header && header->e_shentsize == sizeof *sections ?
-		part(file, header->e_shoff, (uint64_t)header->e_shnum * sizeof *sections) : NULL;
 	static const uint32_t types[] = {SHT_SYMTAB, SHT_DYNSYM};
+	unsigned count;
+	const Elf64_Shdr *sections = sections_of(file, &count);
 
 	for (size_t t = 0; sections && t < 2 && !file->count; t++)
-		for (unsigned i = 0; i < header->e_shnum && !file->count; i++)
-			if (sections[i].sh_type == types[t] && sections[i].sh_link < header->e_shnum)
+		for (unsigned i = 0; i < count && !file->count; i++)
+			if (sections[i].sh_type == types[t] && sections[i].sh_link < count)
 				take_table(file, &sections[i], &sections[sections[i].sh_link]);
+}
+
+static void take_ours(struct file *file)
+{
+	static const char name[] = QSLAB_CODE_SECTION;
+	unsigned count, names = header_of(file) ? header_of(file)->e_shstrndx : 0;
+	const Elf64_Shdr *sections = sections_of(file, &count);
+
+	for (unsigned i = 0; sections && names < count && i < count; i++) {
+		const char *own = sections[i].sh_name < sections[names].sh_size ?
+			part(file, sections[names].sh_offset + sections[i].sh_name, sizeof name) : NULL;
+		if (own && !memcmp(own, name, sizeof name)) {
+			file->ours = sections[i].sh_addr;
+			file->ours_end = sections[i].sh_addr + sections[i].sh_size;
+		}
+	}
 }
 
 static bool is_program(const struct file *file)
@@ -133,6 +161,7 @@ static void open_file(struct file *file, int pid)
 	}
 	close(fd);
 	take_symbols(file);
+	take_ours(file);
 	file->program = is_program(file);
 }
 
@@ -190,6 +219,23 @@ static const char *find(const struct file *file, uint64_t address)
 	return NULL;
 }
 
+/* libstdc++ is looked for with the first C++ name: the tool does without it. NULL: the name stays as it is. */
+static char *demangled(const char *name)
+{
+	static char *(*call)(const char *name, char *buffer, size_t *size, int *status);
+	static bool looked;
+	int status;
+
+	if (strncmp(name, "_Z", 2))
+		return NULL;
+	if (!looked) {
+		void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_LOCAL);
+		*(void **)&call = library ? dlsym(library, "__cxa_demangle") : NULL;
+		looked = true;
+	}
+	return call ? call(name, NULL, NULL, &status) : NULL;
+}
+
 static char *make_name(struct symbols *symbols, uint64_t address)
 {
 	const struct mapping *mapping = mapping_at(symbols, address);
@@ -203,8 +249,10 @@ static char *make_name(struct symbols *symbols, uint64_t address)
 	const struct file *file = file_of(symbols, mapping);
 	uint64_t offset = address - mapping->start + mapping->offset, at = numbered(file, offset);
 	const char *name = at ? find(file, at) : NULL, *slash = strrchr(mapping->name, '/');
-	if (name && *name)
-		return need(strdup(name));
+	if (name && *name) {
+		text = symbols->demangle ? demangled(name) : NULL;
+		return text ? text : need(strdup(name));
+	}
 	length = asprintf(&text, "%s+0x%" PRIx64, slash ? slash + 1 : mapping->name, offset);
 	return need(length < 0 ? NULL : text);
 }
@@ -244,23 +292,24 @@ const char *symbols_name(struct symbols *symbols, uint64_t address)
 	return text->name;
 }
 
-bool symbols_same_file(struct symbols *symbols, uint64_t address, uint64_t other)
+bool symbols_in_library(struct symbols *symbols, uint64_t address, uint64_t code)
 {
-	const struct mapping *here = mapping_at(symbols, address), *there = mapping_at(symbols, other);
-	return here && there && !strcmp(here->name, there->name);
+	const struct mapping *here = mapping_at(symbols, address), *there = mapping_at(symbols, code);
+
+	if (!here || !there || strcmp(here->name, there->name))
+		return false;
+	const struct file *file = file_of(symbols, here);
+	uint64_t at = numbered(file, address - here->start + here->offset);
+	return file->ours_end ? at >= file->ours && at < file->ours_end : !file->program;
 }
 
-bool symbols_in_library(struct symbols *symbols, uint64_t address, uint64_t other)
-{
-	return symbols_same_file(symbols, address, other) && !file_of(symbols, mapping_at(symbols, other))->program;
-}
-
-struct symbols *symbols_new(const struct mappings *mappings, int pid)
+struct symbols *symbols_new(const struct mappings *mappings, int pid, bool demangle)
 {
 	struct symbols *symbols = need(calloc(1, sizeof *symbols));
 
 	symbols->mappings = mappings;
 	symbols->pid = pid;
+	symbols->demangle = demangle;
 	return symbols;
 }
 

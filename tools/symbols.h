@@ -6,15 +6,17 @@
 
 struct symbols;
 
-/* Of the mappings, which must outlive it. `pid`: files are looked for as that process sees them; 0: as we do. */
-struct symbols *symbols_new(const struct mappings *mappings, int pid);
+/*
+ * Of the mappings, which must outlive it. `pid`: files are looked for as that process sees them; 0: as we do.
+ * `demangle`: C++ names as the source has them, where there is a libstdc++ that can.
+ */
+struct symbols *symbols_new(const struct mappings *mappings, int pid, bool demangle);
 void symbols_free(struct symbols *symbols);
 
 /* "function", else "file+0x12", where that is an offset in the file; else the address. Good until symbols_free. */
 const char *symbols_name(struct symbols *symbols, uint64_t address);
 
-/* Are both in mappings of one file? And is that a shared library? */
-bool symbols_same_file(struct symbols *symbols, uint64_t address, uint64_t other);
-bool symbols_in_library(struct symbols *symbols, uint64_t address, uint64_t other);
+/* Is the address in qslab's code? `code`: an address that is. */
+bool symbols_in_library(struct symbols *symbols, uint64_t address, uint64_t code);
 
 #endif

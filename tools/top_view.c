@@ -142,7 +142,10 @@ static void make_head(struct top_view *view, const char *name, const struct snap
 	const struct memory_view *memory = &snapshot->memory;
 	const uint64_t *kinds = memory->resident;
 
-	if (memory->changing)
+	if (memory_moved(memory))
+		snprintf(view->head[0], sizeof view->head[0], "%s: %s resident, moved by %s while it was read", name,
+		         human_bytes(memory->rss).text, human_bytes(memory->moved).text);
+	else if (memory->changing)
 		snprintf(view->head[0], sizeof view->head[0], "%s: %s resident, falling faster than it can be read", name,
 		         human_bytes(memory->rss).text);
 	else

@@ -242,13 +242,16 @@ struct qslab_segment_profile {
 	uint64_t used, lost;         /* addresses of u64s: samples ever used; those there was no room for */
 	uint64_t stacks;             /* 0: none are kept */
 	uint64_t stacks_used;        /* address of a u64: words */
-	uint64_t code;               /* an address in the library's code */
+	uint64_t code;               /* an address in the library's code: all of its file's, or QSLAB_CODE_SECTION there */
 	uint32_t stride;
 	uint32_t object, shadow;     /* u64, in a sample */
 	uint32_t sample_rate, sample_size; /* u64 */
 	uint32_t stack, klass;       /* u32; stack: 0: not known. klass: classes.large: it stands for itself */
 	uint32_t returns;            /* u64, in a heap: address of a second list of magazines, for frees; 0: none */
 };
+
+/* ELF section of the library's code in a program, or another library, that it is linked into statically. */
+#define QSLAB_CODE_SECTION "qslab_text"
 
 struct qslab_segment {
 	uint64_t magic;              /* QSLAB_SEGMENT_MAGIC, written last */

@@ -38,7 +38,7 @@ done <"$work/named"
 sort "$work/named" | cut -d' ' -f1 | uniq -d | grep -v '^qslab$' | grep . && fail "named by two pages"
 
 # what the tool says, the page says
-"$1/bin/qslab" --help | grep -oE -- '--[a-z]+' | sort -u | while read -r option; do
+"$1/bin/qslab" --help | grep -oE -- '--[a-z][a-z-]*' | sort -u | while read -r option; do
 	grep -qF -- "${option//-/\\-}" "$pages/qslab.1" || { echo "$option"; exit 1; }
 done || fail "qslab.1 lacks an option"
 # the variables that the library knows

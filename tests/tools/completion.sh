@@ -13,7 +13,7 @@ offers() {
 [ "$(wc -l <synopses)" -ge 10 ] || fail "synopses: $(cat synopses)"
 while read -r command synopsis; do
 	offers "" | grep -qx "$command" || fail "no $command"
-	for option in $(grep -oE -- '(^|[[ ])--?[a-z]+' <<<"$synopsis" | tr -d '[ '); do
+	for option in $(grep -oE -- '(^|[[ ])--?[a-z][a-z-]*' <<<"$synopsis" | tr -d '[ '); do
 		offers "$command" - | grep -qx -- "$option" || fail "$command: no $option among $(offers "$command" - | xargs)"
 	done
 	for option in $(offers "$command" - | grep -vxE -- '--|--help'); do

@@ -48,6 +48,6 @@ wants() {
 	shift 2
 	timeout 60 "$tool" "$@" >out 2>err </dev/null
 	got=$?
-	[ $got -eq "$status" ] && [ "$(wc -l <err)" -eq 1 ] && grep -qF -- "qslab: $text" err && [ ! -s out ] ||
-		fail "qslab $*: status $got instead of $status, or no 'qslab: $text' in: $(cat err)"
+	[ $got -eq "$status" ] && [ "$(wc -l <err)" -eq 1 ] && [[ $(cat err) == "qslab: $text"* ]] && [ ! -s out ] ||
+		fail "qslab $*: status $got instead of $status, stdout, or not one line 'qslab: $text': $(cat err out)"
 }

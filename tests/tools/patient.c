@@ -10,6 +10,7 @@
  *     patient healthy       nothing of this
  *     patient sites         objects that live, wait for a grace period, or pin slabs, each from a function of its own
  *     patient swinging      takes memory and gives it back, as fast as it can
+ *     patient growing       grows to half a GiB, in a second or two, once its stdin says so
  *     patient layout        slabs of one size, each as full as it says; large objects
  */
 #define _GNU_SOURCE
@@ -253,6 +254,29 @@ static void swinging(void)
 	_exit(0);
 }
 
+static void *grow(void *nothing)
+{
+	for (unsigned i = 0; i < 512; i++) {
+		for (unsigned j = 0; j < 1024; j++)
+			object(1024);
+		nap(2);
+	}
+	return nothing;
+}
+
+static void growing(void)
+{
+	pthread_t thread;
+	char byte;
+
+	puts("{}");
+	fflush(stdout);
+	if (read(STDIN_FILENO, &byte, 1) == 1)
+		pthread_create(&thread, NULL, grow, NULL);
+	wait_for_end();
+	_exit(0);
+}
+
 /* Objects of one size; of each share's run of them, so many of four stay. */
 static void layout(void)
 {
@@ -281,7 +305,7 @@ int main(int count, char **arguments)
 		void (*run)(void);
 	} modes[] = {{"fragmented", fragmented}, {"leaking", leaking}, {"stalled", stalled}, {"hoarding", hoarding},
 	             {"caching", caching}, {"healthy", healthy}, {"sites", sites}, {"layout", layout},
-	             {"swinging", swinging}};
+	             {"swinging", swinging}, {"growing", growing}};
 
 	for (unsigned i = 0; count == 2 && i < sizeof modes / sizeof *modes; i++)
 		if (!strcmp(arguments[1], modes[i].name)) {

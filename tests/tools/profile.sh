@@ -72,6 +72,71 @@ says '^estimated from [0-9]+ samples; sampling is off$'
 wants 1 '/nonexistent/file: No such file' profile -o /nonexistent/file "$process"
 stop
 
+# the library in the program: its own frames are left out, whether they have names or not
+depths() { sed 's/ [0-9]*$//' out | awk -F';' '{print NF}' | sort -nu | xargs; }
+QSLAB_PROFILE=2K launch "$build/tests/patient_static" sites
+look profile --format folded "$process"
+judge "$leaves"'
+near("keep_live", said["live"], .02)
+near("keep_pinning", said["pinning"], .09)
+assert leaves.pop("cache route") == said["routes"]
+assert not leaves, leaves'
+named=$(depths)
+stop
+strip -o stripped "$build/tests/patient_static" || fail "strip"
+QSLAB_PROFILE=2K launch ./stripped sites
+look profile --format folded "$process"
+says '^[^ ]*;stripped\+0x[0-9a-f]+ [0-9]+$'
+[ "$(depths)" = "$named" ] || fail "stacks of $(depths) frames without names, of $named with: $(cat out)"
+stop
+
+if command -v g++ >/dev/null; then
+	cat >shelf.cpp <<'CXX'
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+template <typename T> struct shelf {
+	__attribute__((noinline)) static T *put(const std::vector<T> &items, std::size_t size)
+	{
+		T *place = static_cast<T *>(std::malloc(size));
+		place[0] = items[0];
+		return place;
+	}
+};
+int main()
+{
+	for (int i = 0; i < 2000; i++)
+		shelf<long>::put({i}, 1024)[1] = i;
+	std::puts("{}");
+	std::fflush(stdout);
+	std::getchar();
+}
+CXX
+	g++ -O1 -fno-builtin -o shelf shelf.cpp || fail "shelf.cpp"
+	loads ./shelf
+	launch env QSLAB_PROFILE=2K LD_PRELOAD="$library" ./shelf
+	plain='shelf<long>::put\(std::vector<long, std::allocator<long> > const&, unsigned long\)'
+	mangled='_ZN5shelfIlE3putERKSt6vectorIlSaIlEEm'
+	look profile --format folded "$process"
+	says ";main;$plain [0-9]+\$"
+	look profile "$process"
+	says "  $plain < main"
+	for format in text folded; do
+		look profile --no-demangle --format $format "$process"
+		says "$mangled"
+		says_not shelf'<'
+	done
+	# without a libstdc++
+	mkdir nothing && printf 'int none;' | gcc -shared -x c -o nothing/libstdc++.so.6 - || fail "an empty library"
+	export LD_LIBRARY_PATH=$work/nothing
+	look profile --format folded "$process"
+	unset LD_LIBRARY_PATH
+	says ";main;$mangled [0-9]+\$"
+	stop
+else
+	echo "no g++: C++ names are not tested"
+fi
+
 start healthy
 wants 1 "process $process: has no heap profile; start it with QSLAB_PROFILE=4M" profile "$process"
 wants 1 "process $process: has no heap profile" profile --rate 1M "$process"
@@ -89,6 +154,7 @@ wants 2 'profile: unknown option --nonsense' profile --nonsense 1
 wants 2 'profile: --format is text, folded or pprof, not svg' profile --format svg 1
 wants 2 'profile: --value is live, waiting or pinned, not dead' profile --value dead 1
 wants 2 'profile: --rate needs bytes, with K, M or G, or 0, not fast' profile --rate fast 1
+wants 2 'profile: takes no value: --no-demangle=yes' profile --no-demangle=yes 1
 wants 2 'profile: superfluous argument' profile 1 2
 wants 1 'process 2147483647: no such process' profile 2147483647
 wants 1 '/nonexistent: No such file or directory' profile /nonexistent

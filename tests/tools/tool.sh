@@ -1,20 +1,7 @@
 # The qslab command: every wrong use is one clear line on stderr and the status that --help states.
-. "$(dirname "$0")/../programs/common.bash"
-tool=$(readlink -f "$1/bin/qslab")
-unset QSLAB_LIBRARY LD_PRELOAD
-cd "$work" || exit 1
+. "$(dirname "$0")/look.bash"
+unset QSLAB_LIBRARY
 
-# wants STATUS TEXT ARGUMENT...: runs the tool; stderr must be one line of ours that contains TEXT.
-wants() {
-	local status=$1 text=$2 got
-	shift 2
-	timeout 60 "$tool" "$@" >out 2>err </dev/null
-	got=$?
-	[ $got -eq "$status" ] || fail "qslab $*: status $got instead of $status"
-	[ "$(wc -l <err)" -eq 1 ] && grep -q '^qslab: ' err || fail "qslab $*: not one line of ours: $(cat err)"
-	grep -qF -- "$text" err || fail "qslab $*: no '$text' in: $(cat err)"
-	[ ! -s out ] || fail "qslab $*: stdout: $(cat out)"
-}
 # passes STATUS ARGUMENT...: runs it under `qslab run`; only the command's own words may appear.
 passes() {
 	local status=$1 got
@@ -24,39 +11,39 @@ passes() {
 	[ $got -eq "$status" ] && [ ! -s err ] || fail "$*: status $got instead of $status, stderr: $(cat err)"
 }
 
-wants 2 "no subcommand"
-wants 2 "subcommand nonsense" nonsense
-wants 2 "subcommand --nonsense" --nonsense
-wants 2 "argument extra" --version extra
-wants 2 "no command given" run
-wants 2 "no command given" run --
-wants 2 "no command given" run --stats --
-wants 2 "option --nonsense" run --nonsense -- true
-wants 2 "option -s" run -s true
-wants 127 "no-such-command" run -- no-such-command
-wants 127 "/no/such/command" run -- /no/such/command
-wants 126 "$work" run -- "$work"
+wants 2 "no subcommand given"
+wants 2 "unknown subcommand nonsense" nonsense
+wants 2 "unknown subcommand --nonsense" --nonsense
+wants 2 "superfluous argument extra" --version extra
+wants 2 "run: no command given" run
+wants 2 "run: no command given" run --
+wants 2 "run: no command given" run --stats --
+wants 2 "run: unknown option --nonsense" run --nonsense -- true
+wants 2 "run: unknown option -s" run -s true
+wants 127 "no-such-command: " run -- no-such-command
+wants 127 "/no/such/command: " run -- /no/such/command
+wants 126 "$work: " run -- "$work"
 printf '#!/bin/sh\n' >not-executable
-wants 126 "not-executable: Permission denied" run -- ./not-executable
+wants 126 "./not-executable: Permission denied" run -- ./not-executable
 
 export QSLAB_LIBRARY=/nonexistent
 wants 1 "QSLAB_LIBRARY=/nonexistent: No such file" run -- true
 export QSLAB_LIBRARY=$work
-wants 1 "not a shared library" run -- true
+wants 1 "$work: not a shared library" run -- true
 for content in '' text $'\x7fELF'; do
 	printf %s "$content" >"$work/not-a-library"
 	export QSLAB_LIBRARY=$work/not-a-library
-	wants 1 "not a shared library" run -- true
+	wants 1 "$QSLAB_LIBRARY: not a shared library" run -- true
 done
 mkdir "with space" && cp "$library" "with space/lib.so"
 export QSLAB_LIBRARY="with space/lib.so"
-wants 1 "space or a colon" run -- true
+wants 1 "$work/with space/lib.so: LD_PRELOAD cannot name a path with a space or a colon" run -- true
 cp "$library" here.so
 export QSLAB_LIBRARY=here.so # a relative name must outlive a chdir
 passes 0 sh -c 'cd / && grep -q "/here.so" /proc/self/maps'
 unset QSLAB_LIBRARY
 mkdir -p alone/bin && cp "$tool" alone/bin/
-(tool=$work/alone/bin/qslab && wants 1 "set QSLAB_LIBRARY" run -- true) || exit 1
+(tool=$work/alone/bin/qslab && wants 1 "libqslab-malloc.so is not beside $work/alone/bin (../lib); set QSLAB_LIBRARY" run -- true) || exit 1
 
 passes 0 true
 passes 3 sh -c 'exit 3'

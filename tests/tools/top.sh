@@ -29,7 +29,7 @@ judge 'assert out.endswith("LIVE GROWTH  CACHE\n")'
 
 stop
 
-# memory that is given back while it is read is not explained twice
+# memory that is given back while it is read is not explained twice; what comes and goes meanwhile is said to
 start swinging
 for _ in $(seq 40); do
 	look stat --format json "$process"
@@ -38,7 +38,33 @@ for _ in $(seq 40); do
 	judge '
 head = out.splitlines()[0]
 percent = re.search(r"MiB resident, ([0-9.]+) % explained$", head)
-assert head.endswith(" resident, falling faster than it can be read") or float(percent.group(1)) < 102.1, head'
+moved = re.search(r" resident, moved by [0-9.]+ .?i?B while it was read$", head)
+assert moved or head.endswith(" resident, falling faster than it can be read") or 97.9 < float(percent.group(1)) < 102.1, head'
+done
+# settled: of the table in `out`, resident memory is explained, or what is in the way is said.
+settled='
+rss = int(re.search(r", RSS (\d+) KiB", out).group(1))
+share = float(re.search(r"^  explained +\d+ +([\d.]+)$", out, re.M).group(1))
+moved = re.search(r"^\(RSS moved by (\d+) KiB while it was read: approximate\)$", out, re.M)
+falls = "\n(the process gives memory back faster than it can be read: approximate)\n" in out
+assert int(moved.group(1)) >= rss // 50 if moved else falls or 97.9 < share < 102.1, (rss, share)'
+notes=0
+for _ in $(seq 40); do
+	look stat "$process"
+	judge "$settled"
+	grep -q '^(RSS moved' out && ((++notes))
+done
+[ $notes -gt 0 ] || echo "note: RSS never moved too fast to be read"
+stop
+start growing
+echo >&9
+for _ in $(seq 20); do
+	look stat --format json "$process"
+	judge '
+tool = json.loads(out)
+assert tool["explained"] > .98 * tool["rss"] or tool["rss_moved"] >= tool["rss"] // 50, (tool["explained"], tool["rss"])'
+	look stat "$process"
+	judge "$settled"
 done
 stop
 

@@ -23,7 +23,7 @@ _qslab()
 	stat) options='--format --watch' ;;
 	top) options='--interval --sort --filter --once' ;;
 	why) options='--interval --slabs' ;;
-	profile) options='--format --value --rate -o' ;;
+	profile) options='--format --value --rate --no-demangle -o' ;;
 	map | report) options=-o ;;
 	record) options='--interval --duration -o' ;;
 	serve) options=--port ;;
