@@ -60,8 +60,8 @@ void source_publish(struct qslab_segment_meta *out)
 }
 
 /*
- * The unwinder's two functions. It calls them only to profile, which is off for good (source_jemalloc.c); without these every process would load
- * libgcc_s.
+ * What it calls only to profile, which is off for good (source_jemalloc.c). Without these every process would load
+ * libgcc_s and libm.
  */
 struct _Unwind_Context;
 typedef int trace_function(struct _Unwind_Context *context, void *argument);
@@ -78,4 +78,22 @@ unsigned long qslab_je__Unwind_GetIP(struct _Unwind_Context *context)
 {
 	(void)context;
 	return 0;
+}
+
+double qslab_je_exp(double x);
+double qslab_je_exp(double x)
+{
+	return x;
+}
+
+double qslab_je_log(double x);
+double qslab_je_log(double x)
+{
+	return x;
+}
+
+double qslab_je_round(double x);
+double qslab_je_round(double x)
+{
+	return x;
 }

@@ -55,7 +55,7 @@ passes 0 printf '%s.' --stats -- 'two words' ''
 passes 0 grep libqslab-malloc.so /proc/self/maps
 [ "$(printf words | "$tool" run -- cat)" = words ] || fail "stdin"
 
-libm=$(ldd "$library" | sed -n 's/.*=> \(.*libm\.so[^ ]*\).*/\1/p')
+libm=$(ldd "$library" | sed -n 's/.*=> \(.*\)libc\.so\..*/\1libm.so.6/p')
 export LD_PRELOAD=$libm
 passes 0 sh -c 'echo "$LD_PRELOAD"; grep -q libm.so /proc/self/maps && grep -q libqslab-malloc /proc/self/maps'
 [ "$(cat out)" = "$library:$libm" ] || fail "LD_PRELOAD was $libm and became $(cat out)"
