@@ -23,7 +23,7 @@
 #include <execinfo.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__GLIBC__) && __GLIBC_PREREQ(2, 35)
+#if defined(__x86_64__) && defined(__LP64__) && defined(DLFO_STRUCT_HAS_EH_DBASE) /* there is _dl_find_object */
 #define OWN_WAY 1
 #else
 #define OWN_WAY 0
@@ -107,17 +107,18 @@ static inline uint64_t mix(uint64_t hash, uint64_t word)
 	return ((hash << 23 | hash >> 41) ^ word) * 0x9e3779b97f4a7c15;
 }
 
+/* A record has 8 bytes or more. */
 static uint64_t mix_record(uint64_t hash, const uint8_t *record, size_t size)
 {
+	const uint8_t *last = record + size - sizeof(uint64_t);
 	uint64_t word;
 
 	hash = mix(mix(hash, (uintptr_t)record), size);
-	for (; size >= sizeof word; record += sizeof word, size -= sizeof word) {
+	for (; record < last; record += sizeof word) {
 		memcpy(&word, record, sizeof word);
 		hash = mix(hash, word);
 	}
-	for (word = 0; size; size--)
-		word = word << 8 | *record++;
+	memcpy(&word, last, sizeof word); /* some of it again, where the size is none of whole words */
 	return mix(hash, word);
 }
 
