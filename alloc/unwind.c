@@ -9,7 +9,9 @@
  *      its place now, rules of unchanged bytes are right for it too, and others are read again.
  * A false proof has a chance of 2^-64. Reading the records is safe: they lie in the object of a return address of this
  * very stack, which cannot be unloaded while it is to be returned to, and are found through that object's own table.
- * _dl_find_object, by which libgcc finds it too, takes no lock and allocates nothing, inside dlopen and dlclose as well.
+ * _dl_find_object, by which libgcc finds it too, takes no lock and allocates nothing, inside dlopen and dlclose too.
+ *
+ * What libgcc knows more of, code that registered its own information (JITs), is in no object, and so refused.
  *
  * Loads from the stack. Rules that are exact lead through the very frames that backtrace() would read. Still no stack
  * is read beyond the pages that backtrace() has walked on before, in this thread, and found the same frames: `known`.
@@ -253,7 +255,10 @@ static void learn(uintptr_t low, uintptr_t end)
 	known.strays = 0;
 }
 
-/* The frames are backtrace()'s. No step loads what backtrace() did not go by: each is taken from a frame it found. */
+/*
+ * The frames are backtrace()'s. Each step is taken from a frame it found, to one it found: what is loaded lies between
+ * two addresses of the stack it walked on.
+ */
 static void follow(struct walk walk, void **frames, int depth)
 {
 	uintptr_t low = walk.rsp;
@@ -271,6 +276,7 @@ int unwind_take(void **frames, int most)
 {
 	void **frame = __builtin_frame_address(0); /* which makes rbp point to the caller's, saved */
 	struct walk walk = {.pc = load((uintptr_t)(frame + 1)), .rsp = (uintptr_t)(frame + 2), .rbp = load((uintptr_t)frame)};
+	assert(most <= UNWIND_MOST);
 	int depth = own(walk, frames, most);
 
 	if (!depth) {

@@ -15,13 +15,15 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-#if defined(__x86_64__) && defined(__LP64__) && defined(DLFO_STRUCT_HAS_EH_DBASE) && !SANITIZED /* a sanitizer's backtrace has a frame of its own */
+/* As in unwind.c. A sanitizer's backtrace() has a frame of its own, and may leave everything to libc's. */
+#if defined(__x86_64__) && defined(__LP64__) && defined(DLFO_STRUCT_HAS_EH_DBASE) && !SANITIZED
 #define OWN_WAY 1
 #else
 #define OWN_WAY 0
 #endif
 
 #define NOINLINE __attribute__((noinline, optimize("no-optimize-sibling-calls")))
+#define POINTER(no) __attribute__((noinline, optimize(no "omit-frame-pointer,no-optimize-sibling-calls")))
 #define TIMES 3
 
 static atomic_int after; /* what is done behind a call, so that it is none in the tail */
@@ -110,14 +112,14 @@ Test(unwind, deep)
 		expect_own(deep(levels, plain));
 }
 
-__attribute__((noinline, optimize("no-omit-frame-pointer,no-optimize-sibling-calls"))) static bool with_pointer(bool (*leaf)(void))
+POINTER("no-") static bool with_pointer(bool (*leaf)(void))
 {
 	bool own = leaf();
 	after++;
 	return own;
 }
 
-__attribute__((noinline, optimize("omit-frame-pointer,no-optimize-sibling-calls"))) static bool without_pointer(bool (*leaf)(void))
+POINTER("") static bool without_pointer(bool (*leaf)(void))
 {
 	bool own = leaf();
 	after++;
@@ -159,7 +161,8 @@ static bool mixed(void)
 
 NOINLINE static bool twice_mixed(void)
 {
-	bool own = with_pointer(mixed) & without_pointer(mixed) & with_array(mixed, 4000) & with_registers(mixed, 5, 4, 3, 2, 1);
+	bool own = with_pointer(mixed) & without_pointer(mixed) & with_array(mixed, 4000);
+	own &= with_registers(mixed, 5, 4, 3, 2, 1);
 	after++;
 	return own;
 }
