@@ -6,6 +6,7 @@
 #include "stack.h"
 #include "report.h"
 #include "segment.h"
+#include "unwind.h"
 
 #include <errno.h>
 #include <execinfo.h>
@@ -23,6 +24,7 @@ struct entry {
 	void *frames[]; /* const */
 };
 
+_Static_assert(STACK_DEPTH_PROFILE + INSIDE_MOST <= UNWIND_MOST, "a stack is taken at once");
 _Static_assert(sizeof(struct entry) == sizeof(uint64_t), "an entry's head is one word");
 
 static struct {
@@ -108,7 +110,7 @@ SLOW static uint32_t stack_here(int most, int inside)
 		return 0;
 	busy = true;
 	atomic_signal_fence(memory_order_seq_cst);
-	int depth = backtrace(frames, most + inside);
+	int depth = unwind_take(frames, most + inside);
 	uint32_t id = depth > inside ? intern(frames + inside, (unsigned)(depth - inside)) : 0;
 	atomic_signal_fence(memory_order_seq_cst);
 	busy = false;
