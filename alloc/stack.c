@@ -42,14 +42,41 @@ static struct entry *entry_at(uint32_t id)
 	return (struct entry *)&depot.words[id];
 }
 
-bool stack_start(void)
+/*
+ * A static program's code is not known to the unwinder, which aborts, before the C run time's own constructor has said
+ * where it is: ahead of those that have no priority, and after stack_start.
+ */
+extern const char _DYNAMIC[] __attribute__((weak, visibility("hidden")));
+static bool constructed;
+
+static bool can_unwind(void)
+{
+	return _DYNAMIC || constructed;
+}
+
+/* The first call loads libgcc_s, which allocates. */
+static void load_unwinder(void)
 {
 	void *frames[2];
+
+	if (can_unwind())
+		backtrace(frames, 2);
+}
+
+__attribute__((constructor)) static void construct(void)
+{
+	constructed = true;
+	if (depot.words)
+		load_unwinder();
+}
+
+bool stack_start(void)
+{
 	size_t size = WORDS * sizeof *depot.words + BUCKETS * sizeof *depot.buckets;
 
 	if (depot.words)
 		return true;
-	backtrace(frames, 2); /* the first call loads libgcc_s */
+	load_unwinder();
 	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (memory == MAP_FAILED)
 		return false;
@@ -106,7 +133,7 @@ SLOW static uint32_t stack_here(int most, int inside)
 {
 	void *frames[STACK_DEPTH_PROFILE + INSIDE_MOST];
 
-	if (!depot.words || busy)
+	if (!depot.words || busy || !can_unwind())
 		return 0;
 	busy = true;
 	atomic_signal_fence(memory_order_seq_cst);
@@ -157,7 +184,7 @@ void event_print_here(const char *what)
 	void *frames[2 * STACK_DEPTH];
 
 	report_line("qslab: %s by thread %d:", what, (int)gettid());
-	int depth = backtrace(frames, 2 * STACK_DEPTH);
+	int depth = can_unwind() ? backtrace(frames, 2 * STACK_DEPTH) : 0;
 	if (depth > 1)
 		backtrace_symbols_fd(frames + 1, depth - 1, STDERR_FILENO);
 }
