@@ -17,7 +17,7 @@ struct grace {
 	atomic_llong began;          /* sleep_clock() at the latest start */
 	_Alignas(64) _Atomic uint64_t wanted;
 	atomic_uint urgent;          /* 1: the next one should not wait for more demand */
-	atomic_uint asleep;          /* what the worker does, or is about to: AWAKE, NAPS, SLEEPS (grace.c) */
+	atomic_uint asleep;          /* what the worker does, or is about to: AWAKE, PAUSES, NAPS, SLEEPS (grace.c) */
 	atomic_uint waiters;         /* threads in grace_wait */
 	atomic_uint fence;           /* ThreadSanitizer's */
 	atomic_uint turn;            /* changes with every completion: what waiters sleep on */
