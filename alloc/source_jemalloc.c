@@ -99,13 +99,6 @@ static bool hook_purge(extent_hooks_t *hooks, void *start, size_t size, size_t o
 	return false;
 }
 
-/* As purging; but jemalloc then tells purged extents from dirty ones, until it commits them: see hook_merge. */
-static bool hook_decommit(extent_hooks_t *hooks, void *start, size_t size, size_t offset, size_t length,
-                          unsigned arena)
-{
-	return hook_purge(hooks, start, size, offset, length, arena);
-}
-
 static bool hook_split(extent_hooks_t *hooks, void *start, size_t size, size_t size_a, size_t size_b,
                        bool committed, unsigned arena)
 {
@@ -127,7 +120,7 @@ static extent_hooks_t hooks = {
 	.alloc = hook_alloc,
 	.dalloc = hook_dalloc,
 	.commit = hook_commit,
-	.decommit = hook_decommit,
+	.decommit = hook_purge, /* jemalloc then tells purged extents from dirty ones, until it commits them: hook_merge */
 	.purge_forced = hook_purge,
 	.split = hook_split,
 	.merge = hook_merge,

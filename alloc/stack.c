@@ -65,6 +65,8 @@ static void load_unwinder(void)
 
 __attribute__((constructor)) static void construct(void)
 {
+	if (can_unwind())
+		return;
 	constructed = true;
 	if (depot.words)
 		load_unwinder();

@@ -6,10 +6,10 @@
 #include "sleep.h"
 
 #include <pthread.h>
-#include <signal.h>
-#include <sys/sdt.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/prctl.h>
+#include <sys/sdt.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <urcu/flavor.h>

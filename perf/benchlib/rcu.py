@@ -144,10 +144,10 @@ def verdict(samples):
                   if which == method and results and allocator in (None, name)}
         return min(values.values(), default=None)
 
-    def fact(what, rows, ours, theirs, limit, more=False):
+    def fact(what, rows, ours, theirs, limit):
         found = {row: ours(row) / theirs(row) for row in rows if ours(row) is not None and theirs(row)}
-        worst = sorted(found, key=found.get, reverse=not more)
-        good = [row for row in found if (found[row] >= limit if more else found[row] <= limit)]
+        worst = sorted(found, key=found.get, reverse=True)
+        good = [row for row in found if found[row] <= limit]
         text = f"{len(good)} of {len(found)}; " + ", ".join(f"{p}/{t} {found[p, t]:.2f}x" for p, t in worst[:6])
         facts.append((what, len(good) == len(found) if found else None, text if found else "not measured"))
 
