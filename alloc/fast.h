@@ -27,7 +27,8 @@ static inline bool is_start(uint64_t entry, const void *address, uint64_t diviso
 	return entry_to_end(entry, address) * divisor < divisor;
 }
 
-static inline void fast_free(const char *call, void *object)
+/* Into a magazine; false if the slow path must. */
+static inline bool fast_push(void *object)
 {
 	if (likely(region_has(object))) {
 		uint64_t entry = entry_of(object);
@@ -40,11 +41,24 @@ static inline void fast_free(const char *call, void *object)
 				*mark_of(object) = mark;
 				top[1] = object;
 				store_relaxed(&magazine->top, top + 1);
-				return;
+				return true;
 			}
 		}
 	}
-	slow_free(call, object);
+	return false;
+}
+
+static inline void fast_free(const char *call, void *object)
+{
+	if (unlikely(!fast_push(object)))
+		slow_free(call, object);
+}
+
+/* `size` is what the program says; only the hardened mode looks at it. */
+static inline void fast_free_sized(const char *call, void *object, size_t size)
+{
+	if (unlikely(!fast_push(object)))
+		slow_free_sized(call, object, size);
 }
 
 #endif

@@ -53,7 +53,7 @@ static void child(void)
 {
 	meta_after_fork();
 	cache_after_fork();
-	heap_after_fork(thread_heap);
+	heap_after_fork(thread_heap_mine());
 	if (heap_first() && heap_first()->all_next)
 		relist_large();
 	span_after_fork();

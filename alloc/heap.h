@@ -19,10 +19,13 @@ void heap_abandon(struct heap *heap);
 /* One object of the class after refilling its magazine; NULL with errno. */
 void *heap_refill(struct heap *heap, unsigned class);
 
+/* One object of the class, of its magazine if there is one; NULL with errno. */
+void *heap_take(struct heap *heap, unsigned class);
+
 /* `want` objects of the class at most, at least one, to *end, end[-1] ...; 0 with errno. Any thread. */
 unsigned heap_supply(struct heap *heap, unsigned class, void **end, unsigned want);
 
-/* Pushes an object (checked to be one's start) into a magazine that is full. */
+/* Pushes an object (checked to be one's start) into a magazine, making room if it is full. */
 void heap_overflow(struct heap *heap, unsigned class, void *object);
 
 /*

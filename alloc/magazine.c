@@ -374,6 +374,17 @@ void *heap_refill(struct heap *heap, unsigned class)
 	return refill(heap, class);
 }
 
+void *heap_take(struct heap *heap, unsigned class)
+{
+	struct magazine *magazine = &heap->magazines[class];
+	void **top = load_relaxed(&magazine->top);
+
+	if (!top || !*top)
+		return heap_refill(heap, class);
+	store_relaxed(&magazine->top, top - 1);
+	return *top;
+}
+
 unsigned heap_count_cached(struct heap *heap, unsigned class)
 {
 	struct magazine *both[2];

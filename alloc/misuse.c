@@ -95,3 +95,19 @@ void misuse_pointer(const char *call, const void *pointer)
 	die("qslab: %s(%p): interior pointer: %zu bytes into the %zu-byte object at %p", call, pointer,
 	    (size_t)((uintptr_t)pointer - (uintptr_t)object.start), object.size, object.start);
 }
+
+void misuse_print_change(const char *what, const void *object, size_t size, unsigned char value)
+{
+	const unsigned char *bytes = object;
+	size_t first = 0, last = size - 1;
+	char hex[16 * 3 + 1] = "";
+
+	while (first < last && bytes[first] == value)
+		first++;
+	while (last > first && bytes[last] == value)
+		last--;
+	for (size_t i = 0; i < 16 && first + i <= last; i++)
+		snprintf(hex + 3 * i, 4, " %02x", bytes[first + i]);
+	report_line("qslab: write after %s: %zu-byte object %p changed at bytes %zu..%zu, now%s%s", what, size, object, first,
+	            last, hex, last - first > 15 ? " ..." : "");
+}

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "walk.h"
 #include "debug.h"
+#include "harden.h"
 #include "heap.h"
 #include "large.h"
 #include "profile.h"
@@ -111,7 +112,7 @@ static void add_large(const struct large *large, void *argument)
 
 	if (page >= walk->pages || walk->owner[page])
 		return;
-	walk->larges[walk->large_count] = (struct walk_large){large->span.start, large->size, true, false};
+	walk->larges[walk->large_count] = (struct walk_large){large_start(large), large_usable(large), true, false};
 	own(walk, large->span.start, large->pages, walk->large_count++ * 2 + 2);
 }
 
@@ -216,6 +217,8 @@ struct walk *walk_new(unsigned class)
 			clear_magazines(walk, heap, c);
 	if (unlikely(tracking))
 		debug_each_quarantined(clear_quarantined, walk);
+	if (unlikely(hardened))
+		harden_each_quarantined(clear_quarantined, walk);
 	if (unlikely(profiling))
 		profile_each(clear_shadow, walk);
 	return walk;

@@ -205,7 +205,8 @@ struct qslab_segment_held {
 	uint64_t graves;             /* address of the pointer to the first dead slab that waits for a grace period; by next */
 	uint64_t samples;            /* address of `sample_count` u64s: descriptors of large objects that are protected, or 0 */
 	uint32_t sample_count;
-	uint32_t reserved;
+	uint32_t quarantine_count;
+	uint64_t quarantine;         /* address of `quarantine_count` u64s: free objects of the hardened mode, or 0; 0: no such mode */
 };
 
 struct qslab_segment_grace {
