@@ -188,6 +188,8 @@ static SLOW void *resize_slow(const char *call, void *start, size_t size)
 	struct object old = object_at(call, start);
 	if (unlikely(tracking))
 		debug_check_live(call, start);
+	else if (old.class < CLASS_LARGE && marked_freed(start) && heap_has_free(thread_heap, old.class, start))
+		misuse_ended(call, start, old.size, "use of a freed");
 	if (size == 0) {
 		fast_free(call, start);
 		return NULL;
@@ -218,7 +220,7 @@ void *resize(const char *call, void *start, size_t size)
 	size_t old = class->size;
 
 	if (unlikely(!is_start(entry, start, class->divisor) || size - 1 >= MEDIUM_MAX || careful ||
-	             entry_class(entry) >= CLASS_OWN))
+	             entry_class(entry) >= CLASS_OWN || marked_freed(start)))
 		return resize_slow(call, start, size);
 	if (size > old)
 		return move(call, start, size, old);
