@@ -62,7 +62,7 @@ static inline size_t give(size_t count, void *const *objects)
 		mark_freed(object);
 		top[i + 1] = object;
 	}
-	store_relaxed(&magazine->top, top + i);
+	atomic_store_explicit(&magazine->top, top + i, release); /* pairs with is_cached */
 	return i;
 }
 

@@ -37,10 +37,10 @@ static inline bool fast_push(void *object)
 			void **top = load_relaxed(&magazine->top);
 			uint32_t mark = FREED_MARK;
 			__asm__("" : "+r"(mark)); /* in a register: a compare with memory and constant does not fuse */
-			if (likely(top != magazine->limit && *mark_of(object) != mark)) {
+			if (likely(top != magazine->limit && *mark_of(object) != mark && *top != object)) {
 				*mark_of(object) = mark;
-				top[1] = object;
-				store_relaxed(&magazine->top, top + 1);
+				__atomic_store_n(top + 1, object, __ATOMIC_RELAXED);
+				atomic_store_explicit(&magazine->top, top + 1, release); /* pairs with is_cached */
 				return true;
 			}
 		}

@@ -13,6 +13,7 @@
 #include "class.h"
 #include "debug.h"
 #include "gate.h"
+#include "harden.h"
 #include "large.h"
 #include "meta.h"
 #include "option.h"
@@ -65,6 +66,7 @@ static void child(void)
 __attribute__((constructor(101))) static void start(void)
 {
 	option_init();
+	harden_start();
 	class_init(); /* while there is one thread: the fast path reads the tables without a check */
 	debug_start();
 	profile_start();

@@ -3,6 +3,7 @@
 #include "debug.h"
 #include "flush.h"
 #include "heap.h"
+#include "kept.h"
 #include "large.h"
 #include "misuse.h"
 #include "object.h"
@@ -257,21 +258,26 @@ void *harden_alloc_class(unsigned class, size_t size)
 	return object;
 }
 
+static void *alloc(unsigned class, size_t size, size_t alignment)
+{
+	return class ? harden_alloc_class(class, size) : large_alloc(size, alignment, true);
+}
+
 void *harden_alloc(size_t size, size_t alignment)
 {
+	unsigned class = CLASS_NONE;
 	void *object;
 
 	if (unlikely(watched) && alignment <= 16 && (object = sample_alloc(size)))
 		return object;
-	unsigned class = CLASS_NONE;
 	if (size <= MEDIUM_MAX - SEAL_SIZE && alignment <= PAGE_SIZE) {
 		class = class_of(size + SEAL_SIZE);
 		while (alignment > 16 && class < CLASS_COUNT && classes[class].size % alignment)
 			class++;
+		class = class < CLASS_COUNT ? class : CLASS_NONE;
 	}
-	if (class == CLASS_NONE || class >= CLASS_COUNT)
-		return large_alloc(size, alignment, true);
-	return harden_alloc_class(class, size);
+	object = alloc(class, size, alignment);
+	return likely(object) || !kept_empty() ? object : alloc(class, size, alignment);
 }
 
 void harden_free(const char *call, void *object)
@@ -354,10 +360,16 @@ void *harden_place(struct large *large, size_t size, bool at_end)
 
 void harden_start(void)
 {
+	static bool decided;
 	uint64_t drawn[3];
 
-	if (!options.harden)
+	if (decided && options.harden && !hardened)
+		report_line("qslab: the environment came after the first allocation: not hardened");
+	if (decided || !options.harden) {
+		decided = true;
 		return;
+	}
+	decided = true;
 	if (getrandom(drawn, sizeof drawn, GRND_NONBLOCK) != sizeof drawn) {
 		const void *random = (const void *)getauxval(AT_RANDOM);
 		struct timespec now;

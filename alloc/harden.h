@@ -33,7 +33,7 @@ struct qslab_segment_held;
 /* Const from the first allocation on. */
 extern bool hardened;
 
-/* thread.c, at the first allocation, when the options are known. */
+/* At the first allocation or before main, when the options are known: the first call decides. */
 void harden_start(void);
 
 /* alignment: a power of two. NULL with errno. */

@@ -145,31 +145,53 @@ static bool keep(struct large *large)
 	return true;
 }
 
-void kept_add(struct large *large)
+/* Lock held. Those that leave are linked by next. */
+static struct large *take_until(unsigned count, size_t pages)
 {
 	struct large *gone = NULL;
-	int saved = errno;
 
-	if (hardened)
-		region_purge(large->span.start, large->pages << PAGE_SHIFT); /* its memory goes back; its addresses stay */
-	lock_take(&ring.lock);
-	while (ring.next - ring.oldest == KEPT_COUNT || (ring.next != ring.oldest && ring.pages + large->pages > KEPT_PAGES)) {
+	while (ring.next - ring.oldest > count || (ring.next != ring.oldest && ring.pages > pages)) {
 		struct large *oldest = take_oldest();
 		if (oldest) {
 			oldest->next = gone;
 			gone = oldest;
 		}
 	}
-	bool kept = large->pages <= KEPT_PAGES && keep(large);
+	return gone;
+}
+
+static void discard_all(struct large *gone)
+{
+	for (struct large *next; gone; gone = next) {
+		next = gone->next;
+		large_discard(gone);
+	}
+}
+
+void kept_add(struct large *large)
+{
+	bool fits = large->pages <= KEPT_PAGES;
+	int saved = errno;
+
+	if (hardened)
+		region_purge(large->span.start, large->pages << PAGE_SHIFT); /* its memory goes back; its addresses stay */
+	lock_take(&ring.lock);
+	struct large *gone = take_until(KEPT_COUNT - 1, fits ? KEPT_PAGES - large->pages : KEPT_PAGES);
+	bool kept = fits && keep(large);
 	lock_drop(&ring.lock);
 	if (!kept)
 		large_discard(large);
-	while (gone) {
-		large = gone;
-		gone = large->next;
-		large_discard(large);
-	}
+	discard_all(gone);
 	errno = saved;
+}
+
+bool kept_empty(void)
+{
+	lock_take(&ring.lock);
+	struct large *gone = take_until(0, 0);
+	lock_drop(&ring.lock);
+	discard_all(gone);
+	return gone;
 }
 
 void kept_after_fork(void)

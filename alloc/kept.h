@@ -17,6 +17,9 @@ void kept_start(void);
 /* large.c: nothing knows the object any more. Protects and keeps it; gives older ones back. */
 void kept_add(struct large *large);
 
+/* Gives all that are kept back; false if there were none. When memory is out. */
+bool kept_empty(void);
+
 /* The object kept there, or NULL. Takes no lock. */
 struct large *kept_find(const void *address);
 

@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "misuse.h"
 #include "debug.h"
+#include "kept.h"
+#include "large.h"
 #include "object.h"
 #include "region.h"
 #include "report.h"
@@ -89,6 +91,9 @@ void misuse_pointer(const char *call, const void *pointer)
 
 	if (!region_has(pointer))
 		foreign(call, pointer);
+	struct large *kept = kept_find(pointer);
+	if (kept && large_start(kept) == pointer)
+		misuse_double_free(call, pointer, large_usable(kept));
 	if (!object_find(pointer, &object))
 		die("qslab: %s(%p): not a qslab object: nothing live is there; a double free, or never allocated",
 		    call, pointer);

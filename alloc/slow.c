@@ -104,7 +104,8 @@ void slow_free(const char *call, void *object)
 		return;
 	}
 	struct heap *heap = thread_heap_get();
-	if (unlikely(marked_freed(object)) && heap_has_free(heap ? heap : &heap_none, class, object))
+	bool again = marked_freed(object) || *load_relaxed(&thread_frees[class].top) == object;
+	if (unlikely(again) && (heap_has_free(heap ? heap : &heap_none, class, object) || heap_others_cache(class, object)))
 		misuse_double_free(call, object, classes[class].size);
 	mark_freed(object);
 	if (likely(heap))

@@ -17,6 +17,7 @@
 struct walk_slab {
 	uintptr_t first;
 	uint32_t size, objects, words;
+	bool sealed;               /* an object's size is in its seal (harden.h) */
 	uint64_t *live, *deferred; /* bitmaps */
 };
 
@@ -91,6 +92,7 @@ static void add_slab(struct walk *walk, struct slab *slab)
 	*to = (struct walk_slab){
 		.first = slab->first,
 		.size = slab->size,
+		.sealed = hardened && slab->class < CLASS_OWN,
 		.objects = slab->objects,
 		.words = slab->words,
 		.live = walk->words + walk->word_count,
@@ -243,9 +245,10 @@ static bool visit_slab(const struct walk_slab *slab, struct visitor *visitor)
 		for (uint64_t bits = slab->live[w]; bits; bits &= bits - 1) {
 			unsigned index = w * 64 + (unsigned)__builtin_ctzll(bits);
 			bool deferred = slab->deferred[w] >> index % 64 & 1;
+			void *object = (void *)(slab->first + (size_t)index * slab->size);
+			size_t size = slab->sealed ? harden_usable(object, slab->size) : slab->size;
 			visitor->calls++;
-			if (visitor->visit((void *)(slab->first + (size_t)index * slab->size), slab->size, deferred,
-			                   visitor->argument))
+			if (visitor->visit(object, size, deferred, visitor->argument))
 				return false;
 		}
 	}
