@@ -70,18 +70,23 @@ static inline bool lock_try(struct lock *lock)
 	       atomic_compare_exchange_strong_explicit(&lock->held, &nobody, lock_me(), acquire, relaxed); /* lock_drop */
 }
 
+/* Between two looks at what another thread will have done soon. */
+static inline void wait_turn(unsigned turn)
+{
+	if (turn < 64) {
+#if defined(__x86_64__)
+		__builtin_ia32_pause();
+#endif
+	} else {
+		nanosleep(&(struct timespec){0, 20000}, NULL);
+	}
+}
+
 static inline void lock_wait(struct lock *lock)
 {
 	COUNT(lock_wait);
-	for (unsigned turn = 0; !lock_try(lock); turn++) {
-		if (turn < 64) {
-#if defined(__x86_64__)
-			__builtin_ia32_pause();
-#endif
-		} else {
-			nanosleep(&(struct timespec){0, 20000}, NULL);
-		}
-	}
+	for (unsigned turn = 0; !lock_try(lock); turn++)
+		wait_turn(turn);
 }
 
 static inline void lock_take(struct lock *lock)

@@ -25,15 +25,11 @@ void drain(struct heap *heap, bool keep, struct slab **dead)
 	struct slab *slab = atomic_exchange_explicit(&heap->notify, NULL, acq_rel); /* pairs with R3 */
 	while (slab) {
 		struct slab *next = load_relaxed(&slab->notify_next);
-		struct heap *owner = load_relaxed(&slab->heap);
-		if (owner != heap) {
-			notify_push(owner, slab); /* it was adopted while it waited here */
-		} else {
-			unsigned before = load_relaxed(&slab->nfree);
-			if (slab_collect(slab))
-				notify_push(heap, slab);
-			bin_relist(heap, slab, before, keep, dead);
-		}
+		unsigned before = load_relaxed(&slab->nfree);
+		assert(load_relaxed(&slab->heap) == heap);
+		if (slab_collect(slab))
+			notify_push(heap, slab);
+		bin_relist(heap, slab, before, keep, dead);
 		slab = next;
 	}
 }
@@ -50,12 +46,14 @@ void drain_now(struct heap *heap)
 unsigned put_remote(const struct group *groups, unsigned count)
 {
 	struct slab *slab = groups->slab;
-	struct heap *heap = load_relaxed(&slab->heap);
 	unsigned size = slab->size, objects = slab->objects, used, announce = 0;
 
 	for (used = 0; used < count && groups[used].slab == slab; used++)
 		announce += groups[used].count;
-	unsigned before = atomic_fetch_add_explicit(&slab->announced, announce, acq_rel);
+	unsigned before = atomic_fetch_add_explicit(&slab->announced, announce, acq_rel); /* pairs with move_slab */
+	for (unsigned turn = 0; unlikely(atomic_load_explicit(&slab->moving, acquire)); turn++) /* pairs with move_slab */
+		wait_turn(turn);
+	struct heap *heap = load_relaxed(&slab->heap); /* stays so until what was announced is taken in */
 	for (unsigned i = 0; i < used; i++) {
 		const struct group *group = &groups[i];
 		void *first = slab_first_object(slab, group->word, group->bits);
@@ -64,9 +62,11 @@ unsigned put_remote(const struct group *groups, unsigned count)
 			misuse_double_free("free", first, size);
 	}
 	if (before == 0)
-		notify_push(load_relaxed(&slab->heap), slab);
+		notify_push(heap, slab);
 	atomic_thread_fence(memory_order_seq_cst); /* Dekker with the fence in flush */
-	if (load_relaxed(&slab->announced) >= objects - load_relaxed(&slab->nfree))
+	/* announced first: what D3 takes from it is in nfree by then, and is not missed between the two */
+	announce = atomic_load_explicit(&slab->announced, acquire); /* pairs with D3 */
+	if (announce >= objects - load_relaxed(&slab->nfree))
 		drain_now(heap);
 	return used;
 }

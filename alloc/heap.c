@@ -29,6 +29,24 @@ struct heap *heap_first(void)
 
 /* ---- supply ------------------------------------------------------------------------------------------------- */
 
+/*
+ * Both heaps' locks held. False if objects are on their way to the slab. One that is announced here keeps others' R1
+ * from being the first, so nobody pushes the slab meanwhile; whoever announced waits until it is known where it is.
+ */
+static bool move_slab(struct slab *slab, struct heap *to)
+{
+	unsigned none = 0;
+
+	store_relaxed(&slab->moving, true); /* before the announcement: pairs with R1 */
+	bool alone = atomic_compare_exchange_strong_explicit(&slab->announced, &none, 1, acq_rel, relaxed);
+	if (alone)
+		store_relaxed(&slab->heap, to);
+	atomic_store_explicit(&slab->moving, false, release); /* pairs with put_remote */
+	if (alone && atomic_fetch_sub_explicit(&slab->announced, 1, acq_rel) > 1)
+		notify_push(to, slab);
+	return alone;
+}
+
 /* Own lock held. Moves one partial slab of the class from an orphan heap here; true if it could. */
 static bool adopt_slab(struct heap *heap, unsigned class, struct slab **dead)
 {
@@ -43,9 +61,8 @@ static bool adopt_slab(struct heap *heap, unsigned class, struct slab **dead)
 		drain(orphan, false, dead);
 		struct bin *bin = heap_bin(orphan, class);
 		struct slab *slab = bin ? bin->partial : NULL;
-		if (slab) {
+		if (slab && move_slab(slab, heap)) {
 			bin_unlink(bin, slab, true);
-			store_relaxed(&slab->heap, heap);
 			bin_add_first(heap_bin(heap, class), slab);
 			adopted = true;
 		}
@@ -269,6 +286,7 @@ static void relist_slab(struct heap *own, struct slab *slab)
 	}
 	store_relaxed(&slab->nfree, nfree);
 	store_relaxed(&slab->announced, waiting);
+	store_relaxed(&slab->moving, false);
 	slab->scan = 0;
 	if (waiting)
 		notify_push(heap, slab);

@@ -15,7 +15,7 @@
  *     R1  old = fetch_add(&slab->announced, k)
  *     R2  fetch_or(&slab->remote[w], bits) for each word          (k bits in all; each acq_rel)
  *     R3  if old == 0: push the slab on its heap's notify list    (release)
- *     R4  if announced >= objects - nfree: the slab may be all free; take the heap's lock and drain
+ *     R4  if announced >= objects - nfree, read in this order: the slab may be all free; take the heap's lock and drain
  * and the drain, under the heap's lock, does
  *     D1  take the whole notify list (acquire, pairs with R3)
  *     D2  move each slab's remote[] into free[] (exchange, pairs with R2), m bits in all
@@ -31,7 +31,9 @@
  *
  * Heaps. States: 1 OWNED (a thread runs on it), 2 ORPHAN (its thread is gone). 1->2 at thread exit, 2->1
  * when a new thread takes it over; both under the orphans lock. Heaps are never freed. A slab changes
- * heap only away from an ORPHAN, under the locks of both.
+ * heap only away from an ORPHAN, under the locks of both, and while announced is 0: so it is on no notify list, and the
+ * heap that a thread reads after its R1, when nothing is moving, is the slab's until the thread's objects are taken in.
+ * The one who moves it announces one object of its own meanwhile, and inherits R3 from those whose R1 came then.
  *
  * A cache's own class. Its objects carry no mark. Its magazines, and its bins, are used lazily: all zero until
  * then. A magazine that nobody uses any more is emptied by its owner at its thread's end or in a trim, and by whoever
@@ -72,6 +74,7 @@ struct slab {
 	bool guarded;               /* const: its span's last page, beyond its own, is a guard (guard.h) */
 	/* any thread */
 	_Alignas(CACHE_LINE) atomic_uint announced;
+	atomic_bool moving;         /* both heaps' locks: it is about to change heap, or not (move_slab) */
 	_Atomic(struct slab *) notify_next;
 	/* remote[words] (any thread), then free[words] (heap's lock) from the next cache line */
 	_Atomic uint64_t remote[];

@@ -72,6 +72,7 @@ struct slab *slab_create(unsigned class, struct heap *heap)
 	store_relaxed(&slab->nfree, info->objects);
 	store_relaxed(&slab->heap, heap);
 	store_relaxed(&slab->announced, 0);
+	store_relaxed(&slab->moving, false);
 	for (unsigned w = 0; w < info->words; w++) {
 		unsigned left = info->objects - w * 64;
 		store_relaxed(&slab_bits(slab)[w], left >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << left) - 1);
