@@ -3,66 +3,8 @@
 # Runs as: bash model.sh. 77: spin or gcc is missing. One check at a time, below 1 GB each.
 set -u
 model=$(cd "$(dirname "$0")/../.." && pwd)/reclaim/model/reclaim.pml
-for tool in spin gcc cpp; do
-	command -v $tool >/dev/null || { echo "skipped: no $tool"; exit 77; }
-done
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failed=0
-
-# search OPTIONS SEARCH FLAGS...: compiles the model with FLAGS, the checker with OPTIONS; its words are in ./result.
-search() {
-	local options=$1 how=$2
-	shift 2
-	{ timeout 20 spin -a "$@" "$model" &&
-		timeout 60 gcc -O1 -w -DCOLLAPSE -DMEMLIM=1000 $options -o pan pan.c &&
-		timeout 120 ./pan -m100000 $how; } >result 2>&1
-}
-summary() {
-	echo "$(sed -n 's/ *\([0-9.e+]*\) states, stored.*/\1 states/p; s/pan: elapsed time //p' result | paste -sd' ')"
-}
-
-# sound NAME FLAGS...: every state is visited, none breaks a claim.
-sound() {
-	local name=$1
-	shift
-	search -DSAFETY "" "$@"
-	report "$name"
-}
-# ends NAME FLAGS...: no run is infinite (every cycle would be one without progress: the model names none).
-ends() {
-	local name=$1
-	shift
-	search -DNP -l "$@"
-	report "$name ends"
-}
-report() {
-	if grep -q 'errors: 0' result && ! grep -qE 'MEMLIM bound|too small|not completed|out of memory' result; then
-		echo "ok      $1: $(summary)"
-	else
-		echo "FAILED  $1"; grep -E '^pan|rror' result | head -5
-		failed=1
-	fi
-}
-# broken NAME CLAIM FLAGS...: the model without that line breaks the claim.
-broken() {
-	local name=$1 claim=$2 pattern
-	shift 2
-	case $claim in
-	early) pattern='held\[' ;;
-	twice) pattern='~(retired)' ;;
-	lost) pattern='retired==0' ;;
-	promise) pattern='due\[' ;;
-	esac
-	search -DSAFETY "" "-DBROKEN_$name" "$@"
-	if grep 'assertion violated' result | grep -q -- "$pattern"; then
-		echo "ok      without $name: $claim, as it must be; $(summary)"
-	else
-		echo "FAILED  without $name: not found: $claim"; grep -E '^pan|rror' result | head -5
-		failed=1
-	fi
-}
+source "$(dirname "$0")/../model.bash"
+claims=([early]='held\[' [twice]='~(retired)' [lost]='retired==0' [promise]='due\[')
 
 pushers="-DCHAIN -DOWNERS=0 -DOBJECTS=3"
 sound sealing -DEXIT -DOPS=8 -DREADERS=2 -DPICKS=2
