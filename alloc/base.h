@@ -24,6 +24,10 @@
 #define COUNT(what) ((void)0)
 #endif
 
+#ifndef MARK /* a test build has it from mark.h */
+#define MARK(name) ((void)0)
+#endif
+
 #define relaxed memory_order_relaxed
 #define acquire memory_order_acquire
 #define release memory_order_release
@@ -66,6 +70,7 @@ static inline bool lock_is_mine(const struct lock *lock)
 static inline bool lock_try(struct lock *lock)
 {
 	unsigned nobody = 0;
+	MARK(lock_try);
 	return !load_relaxed(&lock->held) &&
 	       atomic_compare_exchange_strong_explicit(&lock->held, &nobody, lock_me(), acquire, relaxed); /* lock_drop */
 }
@@ -93,6 +98,7 @@ static inline void lock_take(struct lock *lock)
 {
 	COUNT(lock);
 	unsigned nobody = 0;
+	MARK(lock_take);
 	if (unlikely(!atomic_compare_exchange_strong_explicit(&lock->held, &nobody, lock_me(), acquire, relaxed)))
 		lock_wait(lock);
 }
@@ -109,6 +115,7 @@ static inline bool lock_take_for_fork(struct lock *lock)
 static inline void lock_drop(struct lock *lock)
 {
 	atomic_store_explicit(&lock->held, 0, release); /* pairs with lock_try and lock_take */
+	MARK(lock_drop);
 }
 
 #endif

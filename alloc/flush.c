@@ -13,6 +13,7 @@
 void notify_push(struct heap *heap, struct slab *slab)
 {
 	struct slab *first = load_relaxed(&heap->notify);
+	MARK(notify_push);
 	do
 		store_relaxed(&slab->notify_next, first);
 	while (!atomic_compare_exchange_weak_explicit(&heap->notify, &first, slab, acq_rel, relaxed));
@@ -23,6 +24,7 @@ void drain(struct heap *heap, bool keep, struct slab **dead)
 	if (!load_relaxed(&heap->notify))
 		return;
 	struct slab *slab = atomic_exchange_explicit(&heap->notify, NULL, acq_rel); /* pairs with R3 */
+	MARK(drain_taken);
 	while (slab) {
 		struct slab *next = load_relaxed(&slab->notify_next);
 		unsigned before = load_relaxed(&slab->nfree);
@@ -51,8 +53,10 @@ unsigned put_remote(const struct group *groups, unsigned count)
 	for (used = 0; used < count && groups[used].slab == slab; used++)
 		announce += groups[used].count;
 	unsigned before = atomic_fetch_add_explicit(&slab->announced, announce, acq_rel); /* pairs with move_slab */
+	MARK(put_announced);
 	for (unsigned turn = 0; unlikely(atomic_load_explicit(&slab->moving, acquire)); turn++) /* pairs with move_slab */
 		wait_turn(turn);
+	MARK(put_settled);
 	struct heap *heap = load_relaxed(&slab->heap); /* stays so until what was announced is taken in */
 	for (unsigned i = 0; i < used; i++) {
 		const struct group *group = &groups[i];
@@ -60,12 +64,14 @@ unsigned put_remote(const struct group *groups, unsigned count)
 		uint64_t old = atomic_fetch_or_explicit(&slab->remote[group->word], group->bits, acq_rel);
 		if (unlikely(old & group->bits))
 			misuse_double_free("free", first, size);
+		MARK(put_bits);
 	}
 	if (before == 0)
 		notify_push(heap, slab);
 	atomic_thread_fence(memory_order_seq_cst); /* Dekker with the fence in flush */
 	/* announced first: what D3 takes from it is in nfree by then, and is not missed between the two */
 	announce = atomic_load_explicit(&slab->announced, acquire); /* pairs with D3 */
+	MARK(put_looks);
 	if (announce >= objects - load_relaxed(&slab->nfree))
 		drain_now(heap);
 	return used;
@@ -148,6 +154,7 @@ void flush(struct heap *heap, void **objects, unsigned count)
 
 	struct group *remotes = groups;
 	bool locked = false; /* not for remote ones alone */
+	MARK(flush);
 	for (struct group *group = groups; group < end; group++) {
 		struct slab *slab = group->slab;
 		if (load_relaxed(&slab->heap) != heap) {
@@ -166,6 +173,7 @@ void flush(struct heap *heap, void **objects, unsigned count)
 	}
 	if (locked) {
 		atomic_thread_fence(memory_order_seq_cst); /* Dekker with the fence in put_remote */
+		MARK(flush_fenced);
 		drain(heap, true, &dead);
 		lock_drop(&heap->lock);
 		bin_bury(dead);

@@ -25,16 +25,19 @@ static bool enter(void)
 		return false;
 	inside++;
 	atomic_signal_fence(memory_order_seq_cst);
+	MARK(gate_enter);
 	if (atomic_fetch_add_explicit(&gate, 1, acquire) & CLOSED) { /* pairs with gate_open */
 		leave();
 		return false;
 	}
+	MARK(gate_inside);
 	return true;
 }
 
 void gate_close(void)
 {
 	atomic_fetch_or_explicit(&gate, CLOSED, acq_rel);
+	MARK(gate_closed);
 	while ((atomic_load_explicit(&gate, acquire) & ~CLOSED) > inside)
 		nanosleep(&(struct timespec){0, 20000}, NULL);
 }

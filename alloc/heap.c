@@ -38,10 +38,13 @@ static bool move_slab(struct slab *slab, struct heap *to)
 	unsigned none = 0;
 
 	store_relaxed(&slab->moving, true); /* before the announcement: pairs with R1 */
+	MARK(move);
 	bool alone = atomic_compare_exchange_strong_explicit(&slab->announced, &none, 1, acq_rel, relaxed);
+	MARK(move_announced);
 	if (alone)
 		store_relaxed(&slab->heap, to);
 	atomic_store_explicit(&slab->moving, false, release); /* pairs with put_remote */
+	MARK(move_over);
 	if (alone && atomic_fetch_sub_explicit(&slab->announced, 1, acq_rel) > 1)
 		notify_push(to, slab);
 	return alone;

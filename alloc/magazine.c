@@ -298,6 +298,7 @@ static void *refill(struct heap *heap, unsigned class)
 	void (*donor)(struct heap *, unsigned) = load_relaxed(&heap_donor);
 	if (donor) {
 		donor(heap, class);
+		MARK(refill_donated);
 		void **top = load_relaxed(&magazine->top);
 		if (top && *top) {
 			store_relaxed(&magazine->top, top - 1);

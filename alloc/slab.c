@@ -185,7 +185,14 @@ bool slab_collect(struct slab *slab)
 		uint64_t bits = atomic_exchange_explicit(&remote[w], 0, acq_rel); /* pairs with R2 */
 		slab_set_free(slab, &slab_bits(slab)[w], w, bits);
 		taken += (unsigned)__builtin_popcountll(bits);
+		MARK(collect_word);
 	}
 	store_relaxed(&slab->nfree, load_relaxed(&slab->nfree) + taken);
+	MARK(collect_counted);
+#ifdef QSLAB_BREAK_REMOTE /* tests/explore must notice */
+	atomic_fetch_sub_explicit(&slab->announced, taken, acq_rel);
+	return false;
+#else
 	return atomic_fetch_sub_explicit(&slab->announced, taken, acq_rel) > taken;
+#endif
 }

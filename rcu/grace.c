@@ -42,10 +42,12 @@ static void run_one(const struct rcu_flavor_struct *flavor)
 	atomic_store_explicit(&grace.began, sleep_clock(), memory_order_relaxed);
 	atomic_store_explicit(&grace.started, number, memory_order_seq_cst);
 	grace_fence(); /* pairs with grace_cookie */
+	MARK(grace_start);
 	DTRACE_PROBE1(qslab, grace_start, number);
 	if (!readers_synchronize())
 		flavor->update_synchronize_rcu();
 	atomic_store_explicit(&grace.completed, number, memory_order_release); /* pairs with grace_over */
+	MARK(grace_end);
 	DTRACE_PROBE1(qslab, grace_end, number);
 	pthread_mutex_unlock(&running);
 

@@ -25,6 +25,7 @@ static inline bool append_fast(void *object, size_t offset)
 	void **top = load_relaxed(&pending->top);
 	if (unlikely(top >= load_relaxed(&pending->limit) || !link_fits(offset, classes[entry_class(entry)].size)))
 		return false;
+	MARK(append);
 	if (unlikely(*top == object))
 		return false; /* retired twice in a row, or freed since, by a note */
 	__atomic_store_n(top + 1, object, __ATOMIC_RELAXED);

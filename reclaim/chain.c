@@ -26,6 +26,7 @@ bool chain_push(struct rcu_ptr *first, struct rcu_ptr *last)
 {
 	struct rcu_ptr *old = load_relaxed(&chain.incoming);
 
+	MARK(chain_push);
 	do
 		__atomic_store_n(&last->next, old, __ATOMIC_RELAXED);
 	while (!atomic_compare_exchange_weak_explicit(&chain.incoming, &old, first, memory_order_seq_cst, relaxed));
@@ -95,6 +96,7 @@ uint64_t chain_advance(void)
 	if (!chain.ripening) {
 		store_relaxed(&chain.waiting, true); /* before it is taken: chain_is_empty */
 		chain.ripening = atomic_exchange_explicit(&chain.incoming, NULL, acq_rel); /* pairs with chain_push, chain_is_empty */
+		MARK(chain_taken);
 		chain.cookie = grace_cookie(); /* after it was taken */
 		chain.retired += measure(chain.ripening, &chain.bytes);
 		pressure_add(chain.bytes);

@@ -202,6 +202,7 @@ static void donate(struct heap *heap, unsigned class)
 	struct array *array = queue_take_ready(queue, class);
 	if (array) {
 		release_wipe(array->slots + 1 + array->first, array->count - array->first, class);
+		MARK(exchange);
 		struct array *old = heap_exchange(heap, class, array);
 		if (old)
 			queue_keep_spare(queue, class, old);

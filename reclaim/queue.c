@@ -73,6 +73,7 @@ unsigned array_seal(struct deferrer *deferrer, unsigned class)
 	array->count = pending_count(pending);
 	deferrer->sealed_objects += array->count;
 	queue->sealed++;
+	MARK(seal);
 	queue->note_count = 0;
 	set_empty(pending);
 	if (array->count == array->first) { /* notes freed all of it: nothing to wait for */
@@ -82,6 +83,7 @@ unsigned array_seal(struct deferrer *deferrer, unsigned class)
 	if (class != CLASS_LARGE)
 		array->bytes = (size_t)(array->count - array->first) * classes[class].size;
 	array->cookie = grace_cookie(); /* after the last append */
+	MARK(seal_cookie);
 	append_to(&queue->head, &queue->tail, array);
 	add_arrays(queue, 1);
 	DTRACE_PROBE4(qslab, seal, class, array->count - array->first, array->bytes, array->cookie);

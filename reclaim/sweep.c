@@ -33,6 +33,7 @@ static uint64_t note(struct deferrer *deferrer, unsigned class, bool widen)
 		return queue->note_cookie;
 	if (count == pending->array->first)
 		return 0;
+	MARK(note);
 	queue->note_count = count;
 	queue->note_sealed = queue->sealed;
 	queue->note_cookie = grace_cookie(); /* after count was read */
@@ -48,6 +49,7 @@ static void settle(struct deferrer *deferrer, unsigned class)
 	if (!queue->note_count || queue->note_sealed != queue->sealed || !grace_over(queue->note_cookie))
 		return;
 	unsigned count = queue->note_count - array->first;
+	MARK(settle);
 	release_objects(array->slots + 1 + array->first, count);
 	array->first = queue->note_count;
 	DTRACE_PROBE2(qslab, settle, class, count);
