@@ -194,6 +194,8 @@ void *meta_alloc(size_t size)
 	void *result = NULL;
 
 	assert(units <= UNITS);
+	if (FAULT(META))
+		return NULL;
 	lock_take(&pool.lock);
 	if (pool.free[units]) {
 		result = pool.free[units];
