@@ -132,8 +132,10 @@ bool deferrer_append(const char *call, unsigned class, void *object, size_t size
 	int saved = errno;
 	struct deferrer *deferrer = get();
 
-	if (!deferrer && !(deferrer = late_deferrer()))
+	if (!deferrer && !(deferrer = late_deferrer())) {
+		errno = saved;
 		return false;
+	}
 	lock_take(&deferrer->lock);
 	struct appended result = append(deferrer, class, object, size, call);
 	lock_drop(&deferrer->lock);
