@@ -164,8 +164,10 @@ bool region_grow_at(void *at, size_t size)
 
 void region_purge(void *start, size_t size)
 {
-	if (!load_relaxed(&region.patched) || !region_renew(start, size))
-		madvise(start, size, MADV_DONTNEED);
+	if (load_relaxed(&region.patched) && region_renew(start, size))
+		return;
+	if (madvise(start, size, MADV_DONTNEED))
+		memset(start, 0, size); /* locked (mlockall): what they hold goes all the same */
 }
 
 void region_release(void *start, size_t size)
