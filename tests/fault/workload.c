@@ -118,7 +118,7 @@ static void grow(void)
 			continue;
 		size = next;
 		content_put(object, size, 7);
-		keep(TRIED(qslab_malloc(next > 100000 ? 300000 : 50)), 50); /* in the way of the next step */
+		keep(TRIED(qslab_malloc(next > 100000 ? next : 50)), 50); /* in the way of the next step */
 	}
 	for (size_t next = size / 2; next > 1000; next /= 3) {
 		grown = TRIED(qslab_realloc(object, next));
