@@ -69,11 +69,11 @@ static bool place_window(void)
 		memcpy(&seed, random, sizeof seed);
 	for (unsigned attempt = 0; attempt < 8; attempt++, seed = seed * 6364136223846793005u + 1) {
 		uintptr_t at = WINDOW_LOWEST + (seed >> 20) % WINDOW_PLACES * GIB;
-		region.map = (void *)at;
-		region.base = ALIGN_UP(at + MAP_ENTRIES_PER_BYTE(WINDOW), GIB);
-		region.window = WINDOW;
 		if (map_at(at, MAP_STEP)) {
+			region.map = (void *)at;
 			region.map_size = MAP_STEP;
+			region.window = WINDOW;
+			region.base = ALIGN_UP(at + MAP_ENTRIES_PER_BYTE(WINDOW), GIB);
 			return true;
 		}
 		if (errno == ENOMEM)

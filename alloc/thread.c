@@ -48,9 +48,9 @@ static bool init(void)
 	lock_take(&init_lock);
 	if (!load_relaxed(&ready)) {
 		class_init();
-		bool done = region_init() && !pthread_key_create(&exit_key, thread_exit);
-		if (done)
+		if (!region.base && region_init())
 			gate_init();
+		bool done = region.base && !pthread_key_create(&exit_key, thread_exit); /* else again, by a later call */
 		atomic_store_explicit(&ready, done, release);
 	}
 	lock_drop(&init_lock);
