@@ -41,8 +41,21 @@ static bool map_at(uintptr_t at, size_t size)
 	return false;
 }
 
+/* Is there so little memory that no window can be judged by it? */
+static bool nothing_left(void)
+{
+	void *got = mmap(NULL, MAP_STEP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (got == MAP_FAILED)
+		return true;
+	munmap(got, MAP_STEP);
+	return false;
+}
+
+/* For good, so not a small one for want of memory that may come back. */
 static bool reserve(void)
 {
+	if (nothing_left())
+		return false;
 	for (size_t size = RESERVE_MOST; size >= RESERVE_LEAST; size /= 2) {
 		size_t map_size = MAP_ENTRIES_PER_BYTE(size);
 		uint8_t *got = mmap(NULL, size + HUGE + map_size, PROT_NONE,
