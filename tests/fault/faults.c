@@ -24,6 +24,7 @@
 #define JOBS_MOST 16
 #define FAILURES_MOST 10
 #define FOR_A_WHILE 40  /* calls */
+#define EACH_WHILE 12   /* positions; of those after them, whose whiles are much alike, a fourth */
 
 static const char *const names[FAULT_PLACES] = FAULT_NAMES;
 
@@ -32,10 +33,10 @@ static const struct round {
 	const char *name, *variables[2];
 	unsigned first, spread;
 } rounds[] = {
-	{"plain", {NULL}, 60, 40},
-	{"debug", {"QSLAB_RCU_DEBUG=1"}, 12, 12},
-	{"sample", {"QSLAB_RCU_SAMPLE=4"}, 12, 12},
-	{"profile", {"QSLAB_PROFILE=64K"}, 12, 12},
+	{"plain", {NULL}, 60, 20},
+	{"debug", {"QSLAB_RCU_DEBUG=1"}, 4, 4},
+	{"sample", {"QSLAB_RCU_SAMPLE=4"}, 8, 8},
+	{"profile", {"QSLAB_PROFILE=64K"}, 8, 8},
 };
 enum { ROUNDS = sizeof rounds / sizeof *rounds };
 
@@ -48,6 +49,7 @@ static struct job {
 } jobs[JOBS_MOST];
 
 static unsigned job_count, runs, hits, failures;
+static bool soak;
 
 static void job_report(const struct job *job, int status)
 {
@@ -132,7 +134,7 @@ static void jobs_make(void)
 /* Is the nth of `count` one to try? */
 static bool tried(const struct round *round, unsigned nth, unsigned count)
 {
-	if (nth <= round->first || nth == count || getenv("QSLAB_SOAK"))
+	if (nth <= round->first || nth == count || soak)
 		return true;
 	unsigned left = count - round->first, step = left / round->spread + 1;
 	return (nth - round->first) % step == 0;
@@ -155,7 +157,8 @@ static void run_round(const struct round *round, unsigned only)
 		for (unsigned nth = 1; nth <= calls[place] && failures < FAILURES_MOST; nth++)
 			if ((only == FAULT_PLACES || only == place) && tried(round, nth, calls[place])) {
 				job_start(round, place, nth, 1);
-				job_start(round, place, nth, nth % 2 ? FOR_A_WHILE : UINT32_MAX);
+				if (nth <= EACH_WHILE || nth % 4 == 0 || soak)
+					job_start(round, place, nth, nth % 8 ? FOR_A_WHILE : UINT32_MAX);
 			}
 	while (any_job())
 		job_wait();
@@ -198,6 +201,7 @@ int main(int argc, char **argv)
 		default:
 			return 2;
 		}
+	soak = getenv("QSLAB_SOAK");
 	jobs_make();
 	if (nth) {
 		job_start(&rounds[round < ROUNDS ? round : 0], place, nth, length);
