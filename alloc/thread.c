@@ -69,7 +69,11 @@ struct heap *thread_heap_get(void)
 	if (unlikely(profiling))
 		profile_attach(heap);
 	direct(heap); /* before the next call, which may allocate */
-	pthread_setspecific(exit_key, heap);
+	if (unlikely(pthread_setspecific(exit_key, heap))) { /* nobody would take it over at the thread's end */
+		direct(&heap_none);
+		heap_abandon(heap);
+		return NULL;
+	}
 	return heap;
 }
 
