@@ -114,6 +114,37 @@ static struct deferrer *late_deferrer(void)
 	return deferrer;
 }
 
+/* What this thread has pending is sealed; the next thread takes the deferrer over. */
+static void give_up(struct deferrer *deferrer)
+{
+	uint64_t cookie = 0;
+
+	lock_take(&deferrers.lock);
+	lock_take(&deferrer->lock);
+	for (EACH_USED_CLASS(deferrer, c, CLASS_NONE)) {
+		if (!deferrer->pending[c].array)
+			continue;
+		array_seal(deferrer, c);
+		uint64_t last = queue_cookie(queue_of(deferrer, c));
+		cookie = last > cookie ? last : cookie;
+	}
+	deferrer->state = DEFERRER_ORPHAN;
+	lock_drop(&deferrer->lock);
+	deferrer->orphan_next = deferrers.orphans;
+	deferrers.orphans = deferrer;
+	thread_deferrer = &deferrer_none; /* in one step with the list, for a child forked beside it */
+	lock_drop(&deferrers.lock);
+	if (cookie)
+		grace_demand(cookie, false);
+	reclaimer_notice(true);
+}
+
+static void thread_exit(void *deferrer)
+{
+	thread_gone = true;
+	give_up(deferrer);
+}
+
 /* This thread's, made if need be; NULL past its end, in the debug mode, or without memory. */
 static struct deferrer *get(void)
 {
@@ -122,8 +153,10 @@ static struct deferrer *get(void)
 	if (thread_gone || !have_key || tracking)
 		return NULL;
 	struct deferrer *deferrer = acquire_deferrer();
-	if (deferrer)
-		pthread_setspecific(exit_key, deferrer);
+	if (deferrer && unlikely(pthread_setspecific(exit_key, deferrer))) { /* nobody would end it */
+		give_up(deferrer);
+		return NULL;
+	}
 	return deferrer;
 }
 
@@ -146,32 +179,6 @@ bool deferrer_append(const char *call, unsigned class, void *object, size_t size
 	reclaimer_notice((class == CLASS_LARGE && result.cookie) || (result.cookie && pressure_is_soft()));
 	errno = saved;
 	return result.done;
-}
-
-static void thread_exit(void *argument)
-{
-	struct deferrer *deferrer = argument;
-	uint64_t cookie = 0;
-
-	thread_gone = true;
-	lock_take(&deferrers.lock);
-	lock_take(&deferrer->lock);
-	for (EACH_USED_CLASS(deferrer, c, CLASS_NONE)) {
-		if (!deferrer->pending[c].array)
-			continue;
-		array_seal(deferrer, c);
-		uint64_t last = queue_cookie(queue_of(deferrer, c));
-		cookie = last > cookie ? last : cookie;
-	}
-	deferrer->state = DEFERRER_ORPHAN;
-	lock_drop(&deferrer->lock);
-	deferrer->orphan_next = deferrers.orphans;
-	deferrers.orphans = deferrer;
-	thread_deferrer = &deferrer_none; /* in one step with the list, for a child forked beside it */
-	lock_drop(&deferrers.lock);
-	if (cookie)
-		grace_demand(cookie, false);
-	reclaimer_notice(true);
 }
 
 void deferrers_forget(unsigned class)
