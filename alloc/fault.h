@@ -26,13 +26,13 @@ enum fault_place {
 	FAULT_SIGACTION,
 	FAULT_FUTEX,       /* a wait that ends at once: EINTR, or a wake-up for no reason */
 	FAULT_SCHED,       /* sched_getattr and sched_setattr, as a filter forbids them */
-	FAULT_DLSYM,       /* liburcu's register calls: not found behind us */
+	FAULT_LIBURCU,     /* its register calls: not found behind us, nor by loading it */
 	FAULT_PLACES
 };
 
 #define FAULT_NAMES                                                                                         \
 	{"span", "meta", "mmap", "taken", "mremap", "mprotect", "madvise", "memfd", "thread", "key", "keep", \
-	 "sigaction", "futex", "sched", "dlsym"}
+	 "sigaction", "futex", "sched", "liburcu"}
 
 /*
  * Calls [nth, nth + length) of `place` fail, counted from 1 over the process and its forked children. Who runs the
@@ -81,7 +81,8 @@ void fault_end(void);
 #define pthread_key_create(...) (fault(FAULT_KEY, errno) ? EAGAIN : pthread_key_create(__VA_ARGS__))
 #define pthread_setspecific(...) (fault(FAULT_KEEP, errno) ? ENOMEM : pthread_setspecific(__VA_ARGS__))
 #define sigaction(...) (fault(FAULT_SIGACTION, EINVAL) ? -1 : sigaction(__VA_ARGS__))
-#define dlsym(handle, name) ((handle) == RTLD_NEXT && fault(FAULT_DLSYM, errno) ? NULL : dlsym(handle, name))
+#define dlsym(handle, name) ((handle) == RTLD_NEXT && fault(FAULT_LIBURCU, errno) ? NULL : dlsym(handle, name))
+#define dlopen(...) (fault(FAULT_LIBURCU, errno) ? NULL : dlopen(__VA_ARGS__))
 
 static inline bool fault_syscall(long number, long operation)
 {

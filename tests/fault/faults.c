@@ -43,7 +43,7 @@ enum { ROUNDS = sizeof rounds / sizeof *rounds };
 /* A process at a time runs in each. */
 static struct job {
 	pid_t pid; /* 0: none */
-	int fd;
+	int fd, said; /* the board's, and stderr's, in memory */
 	struct fault_board *board;
 	const struct round *round;
 } jobs[JOBS_MOST];
@@ -51,20 +51,30 @@ static struct job {
 static unsigned job_count, runs, hits, failures;
 static bool soak;
 
+/* Without liburcu a reader cannot be registered: nothing could be freed safely, so the process ends. */
+static bool must_abort(const struct fault_board *board)
+{
+	return board->place == FAULT_LIBURCU && board->failed > 1;
+}
+
 static void job_report(const struct job *job, int status)
 {
 	const struct fault_board *board = job->board;
+	char said[2000];
 
 	runs++;
 	hits += board->failed > 0;
-	if (status == 0)
+	ssize_t length = pread(job->said, said, sizeof said - 1, 0);
+	said[length > 0 ? length : 0] = '\0';
+	if (must_abort(board) ? WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && strstr(said, "cannot be loaded")
+	                      : status == 0)
 		return;
 	failures++;
 	printf("FAILED (%s %d): faults --round %s", WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "status",
 	       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), job->round->name);
 	if (board->place < FAULT_PLACES)
 		printf(" --place %s --nth %u --length %u", names[board->place], board->nth, board->length);
-	printf("\n");
+	printf("\n%s", said);
 	fflush(stdout);
 }
 
@@ -102,6 +112,8 @@ static struct job *job_start(const struct round *round, unsigned place, unsigned
 
 	*job->board = (struct fault_board){.place = place, .nth = nth, .length = length};
 	job->round = round;
+	if (ftruncate(job->said, 0) || lseek(job->said, 0, SEEK_SET))
+		exit(125);
 	job->pid = fork();
 	if (job->pid == 0) {
 		char fd[32];
@@ -109,6 +121,7 @@ static struct job *job_start(const struct round *round, unsigned place, unsigned
 		snprintf(fd, sizeof fd, "FAULT_BOARD=%d", job->fd);
 		for (unsigned i = 0; i < 2; i++)
 			environment[i + 1] = (char *)round->variables[i];
+		dup2(job->said, STDERR_FILENO);
 		alarm(ALARM);
 		execve("/proc/self/exe", (char *[]){"faults", "--work", NULL}, environment);
 		_exit(126);
@@ -125,7 +138,8 @@ static void jobs_make(void)
 	for (unsigned i = 0; i < job_count; i++) {
 		struct job *job = &jobs[i];
 		job->fd = memfd_create("board", 0);
-		if (job->fd < 0 || ftruncate(job->fd, sizeof *job->board) ||
+		job->said = memfd_create("stderr", MFD_CLOEXEC);
+		if (job->fd < 0 || job->said < 0 || ftruncate(job->fd, sizeof *job->board) ||
 		    (job->board = mmap(NULL, sizeof *job->board, PROT_READ | PROT_WRITE, MAP_SHARED, job->fd, 0)) == MAP_FAILED)
 			exit(125);
 	}

@@ -261,6 +261,7 @@ static void finish(void)
 	deferred_done();
 	qslab_trim();
 	qslab_memory(&memory);
+	REQUIRE(memory.heaps <= 4); /* this thread's, one more's, and that of threads at their ends */
 	if (!getenv("QSLAB_RCU_DEBUG")) { /* there objects in quarantine count as live */
 		REQUIRE(memory.live_large == 0);
 		REQUIRE(memory.live == 0);
