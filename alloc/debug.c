@@ -274,16 +274,22 @@ void debug_release(const char *call, void *object)
 
 void debug_start(void)
 {
-	if ((!options.rcu_debug && !options.rcu_sample) || !stack_start())
+	if (!options.rcu_debug && !options.rcu_sample)
 		return;
+	if (!stack_start()) {
+		report_line("qslab: no memory for QSLAB_RCU_DEBUG or QSLAB_RCU_SAMPLE, ignored");
+		return;
+	}
 	if (options.rcu_sample)
 		watched = sample_start(options.rcu_sample);
 	if (!options.rcu_debug)
 		return;
 	void *ring = mmap(NULL, QUARANTINE_OBJECTS * sizeof *quarantine.ring, PROT_READ | PROT_WRITE,
 	                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (ring == MAP_FAILED)
+	if (ring == MAP_FAILED) {
+		report_line("qslab: no memory for QSLAB_RCU_DEBUG, ignored");
 		return;
+	}
 	quarantine.ring = ring;
 	thread_heap_give_up();
 	watched = tracking = true;

@@ -6,6 +6,7 @@
 #include "large.h"
 #include "meta.h"
 #include "option.h"
+#include "report.h"
 #include "segment.h"
 #include "stack.h"
 #include "thread.h"
@@ -233,11 +234,15 @@ void profile_start(void)
 	size_t bytes = PROFILED_MOST * sizeof *all.list;
 	uint64_t random;
 
-	if (options.profile == PROFILE_NEVER || tracking || !stack_start())
+	if (options.profile == PROFILE_NEVER || tracking)
 		return;
-	void *list = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (list == MAP_FAILED)
+	void *list = MAP_FAILED;
+	if (stack_start())
+		list = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (list == MAP_FAILED) {
+		report_line("qslab: no memory for QSLAB_PROFILE, ignored");
 		return;
+	}
 	memcpy(&random, (const void *)getauxval(AT_RANDOM), sizeof random);
 	profile_seed(random);
 	all.list = list;
