@@ -24,7 +24,7 @@
 #define JOBS_MOST 16
 #define FAILURES_MOST 10
 #define FOR_A_WHILE 40  /* calls */
-#define EACH_WHILE 12   /* positions; of those after them, whose whiles are much alike, a fourth */
+#define EACH_WHILE 8    /* positions; of those after them, whose whiles are much alike, a fourth */
 
 static const char *const names[FAULT_PLACES] = FAULT_NAMES;
 
@@ -33,10 +33,10 @@ static const struct round {
 	const char *name, *variables[2];
 	unsigned first, spread;
 } rounds[] = {
-	{"plain", {NULL}, 60, 20},
-	{"debug", {"QSLAB_RCU_DEBUG=1"}, 4, 4},
-	{"sample", {"QSLAB_RCU_SAMPLE=4"}, 8, 8},
-	{"profile", {"QSLAB_PROFILE=64K"}, 8, 8},
+	{"plain", {NULL}, 60, 16},
+	{"debug", {"QSLAB_RCU_DEBUG=1"}, 3, 3},
+	{"sample", {"QSLAB_RCU_SAMPLE=4"}, 6, 6},
+	{"profile", {"QSLAB_PROFILE=64K"}, 6, 6},
 };
 enum { ROUNDS = sizeof rounds / sizeof *rounds };
 

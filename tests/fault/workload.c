@@ -104,7 +104,7 @@ static void check_zero(const void *object, size_t size)
 		REQUIRE(!bytes[at]);
 }
 
-/* ---- allocation --------------------------------------------------------------------------------------------------- */
+/* ---- allocation ------------------------------------------------------------------------------------------------ */
 
 /* By steps, each of which may fail and then has changed nothing; the last ones by moving pages. */
 static void grow(void)
