@@ -41,7 +41,7 @@ static bool map_at(uintptr_t at, size_t size)
 	return false;
 }
 
-/* Is there so little memory that no window can be judged by it? */
+/* Not even a little memory is to be had. */
 static bool nothing_left(void)
 {
 	void *got = mmap(NULL, MAP_STEP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
