@@ -18,11 +18,11 @@ static struct fault_board *find(void)
 bool fault(enum fault_place place, int error)
 {
 	struct fault_board *at = board ? board : find();
-	unsigned call = atomic_fetch_add(&at->calls[place], 1) + 1;
+	unsigned call = atomic_fetch_add_explicit(&at->calls[place], 1, memory_order_relaxed) + 1;
 
 	if (place != at->place || call < at->nth || call - at->nth >= at->length)
 		return false;
-	atomic_fetch_add(&at->failed, 1);
+	atomic_fetch_add_explicit(&at->failed, 1, memory_order_relaxed);
 	errno = error;
 	return true;
 }
