@@ -2,6 +2,7 @@
 #include "profile.h"
 #include "debug.h"
 #include "flush.h"
+#include "harden.h"
 #include "heap.h"
 #include "large.h"
 #include "meta.h"
@@ -234,7 +235,9 @@ void profile_start(void)
 	size_t bytes = PROFILED_MOST * sizeof *all.list;
 	uint64_t random;
 
-	if (options.profile == PROFILE_NEVER || tracking)
+	if (options.profile != PROFILE_NEVER && hardened)
+		report_line("qslab: QSLAB_PROFILE is ignored in the hardened mode");
+	if (options.profile == PROFILE_NEVER || careful)
 		return;
 	void *list = MAP_FAILED;
 	if (stack_start())

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "span.h"
 #include "gate.h"
+#include "harden.h"
 #include "meta.h"
 #include "option.h"
 #include "region.h"
@@ -170,7 +171,7 @@ struct span span_alloc(size_t pages, size_t alignment, bool zero)
 	if (FAULT(SPAN) || pages > PTRDIFF_MAX >> PAGE_SHIFT)
 		return span;
 	lock_take(&cache.lock);
-	if (pages <= SPAN_CACHED_PAGES && alignment <= PAGE_SIZE && !zero) {
+	if (pages <= SPAN_CACHED_PAGES && alignment <= PAGE_SIZE && (!zero || hardened)) { /* then all are zero */
 		span = bin_pop(&cache.bins[pages]);
 		if (span.start) {
 			cache.cached -= bytes;

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "alloc/debug.h"
+#include "alloc/harden.h"
 #include "alloc/meta.h"
 #include "alloc/misuse.h"
 #include "alloc/thread.h"
@@ -202,6 +203,8 @@ static void donate(struct heap *heap, unsigned class)
 			reclaimer_notice(true);
 		return;
 	}
+	if (unlikely(hardened) && class < CLASS_OWN)
+		return; /* each one is looked at, and goes through the quarantine */
 	lock_take(&deferrer->lock);
 	queue->appetite = queue->appetite < APPETITE_MOST - 2 ? queue->appetite + 2 : APPETITE_MOST;
 	queue_ripen(deferrer, class);
