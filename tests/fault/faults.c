@@ -37,6 +37,7 @@ static const struct round {
 	{"debug", {"QSLAB_RCU_DEBUG=1"}, 3, 3},
 	{"sample", {"QSLAB_RCU_SAMPLE=4"}, 6, 6},
 	{"profile", {"QSLAB_PROFILE=64K"}, 6, 6},
+	{"harden", {"QSLAB_OPTIONS=harden"}, 6, 6},
 };
 enum { ROUNDS = sizeof rounds / sizeof *rounds };
 
