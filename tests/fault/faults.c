@@ -35,9 +35,9 @@ static const struct round {
 } rounds[] = {
 	{"plain", {NULL}, 60, 16},
 	{"debug", {"QSLAB_RCU_DEBUG=1"}, 3, 3},
-	{"sample", {"QSLAB_RCU_SAMPLE=4"}, 6, 6},
-	{"profile", {"QSLAB_PROFILE=64K"}, 6, 6},
-	{"harden", {"QSLAB_OPTIONS=harden"}, 6, 6},
+	{"sample", {"QSLAB_RCU_SAMPLE=4"}, 4, 4},
+	{"profile", {"QSLAB_PROFILE=64K"}, 4, 4},
+	{"harden", {"QSLAB_OPTIONS=harden"}, 3, 3},
 };
 enum { ROUNDS = sizeof rounds / sizeof *rounds };
 
