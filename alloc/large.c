@@ -127,10 +127,10 @@ static struct large *create(size_t size, size_t reserve, size_t alignment, bool 
 	large->sample = NULL;
 	large->profiled = NULL;
 	large->size = PAGES_OF(size) << PAGE_SHIFT;
-	large->pages = PAGES_OF(size) + reserve;
+	large->pages = whole_pages(PAGES_OF(size) + reserve);
 	large->span = span_alloc(large->pages, alignment, zero);
 	if (!large->span.start && reserve) {
-		large->pages = PAGES_OF(size);
+		large->pages = whole_pages(PAGES_OF(size));
 		large->span = span_alloc(large->pages, alignment, zero);
 	}
 	if (!large->span.start) {
@@ -145,9 +145,9 @@ static struct large *create(size_t size, size_t reserve, size_t alignment, bool 
 
 void *large_alloc(size_t size, size_t alignment, bool zero)
 {
-	size_t least = alignment < PAGE_SIZE ? PAGE_SIZE : alignment;
+	size_t least = alignment < system_page ? system_page : alignment;
 
-	if (size > PTRDIFF_MAX - PAGE_SIZE || alignment > PTRDIFF_MAX / 2) {
+	if (size > PTRDIFF_MAX - system_page || alignment > PTRDIFF_MAX / 2) {
 		errno = ENOMEM;
 		return NULL;
 	}
@@ -201,6 +201,7 @@ void large_free(const char *call, void *pointer)
 static bool move_pages(void *to, void *from, size_t size)
 {
 	store_relaxed(&region.patched, true);
+	size = ALIGN_UP(size, system_page);
 	if (mremap(from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == to)
 		return true;
 	region_renew(to, size); /* a failed mremap may have unmapped the target */
@@ -211,7 +212,7 @@ static void *move(struct large *large, size_t size)
 {
 	size_t pages = PAGES_OF(size);
 	bool by_page_tables = large->size >= MOVE_BY_PAGE_TABLES;
-	struct large *new = create(size, by_page_tables ? pages / 2 : 0, PAGE_SIZE, false);
+	struct large *new = create(size, by_page_tables ? pages / 2 : 0, system_page, false);
 	if (!new) {
 		errno = ENOMEM;
 		return NULL;
@@ -234,9 +235,9 @@ void *large_resize(struct large *large, size_t size)
 	size_t bytes = pages << PAGE_SHIFT;
 
 	if (bytes > large->size && pages > large->pages) {
-		size_t extended = pages + pages / 8; /* steps to come */
+		size_t extended = whole_pages(pages + pages / 8); /* steps to come */
 		if (!span_extend(large->span, large->pages, extended)) {
-			extended = pages;
+			extended = whole_pages(pages);
 			if (!span_extend(large->span, large->pages, extended))
 				return move(large, size);
 		}

@@ -14,7 +14,7 @@
 
 struct large {
 	struct span span;
-	size_t pages;              /* of the span */
+	size_t pages;              /* of the span: whole pages of the system's, which are its own */
 	size_t size;               /* usable: whole pages of the object */
 	struct large *next, *prev; /* large lock: list of all, for statistics and fork */
 	struct profiled *profiled; /* if the heap profile has sampled it (profile.h); const once allocated */

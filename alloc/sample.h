@@ -1,6 +1,6 @@
 /*
  * Sampling (QSLAB_RCU_SAMPLE=N), cheap enough for production. About one in N slow allocations of at most a page gets
- * a page of its own: a large object with a struct sample. When it is freed, or its grace period is over, the page
+ * a page of the system of its own: a large object with a struct sample. When it is freed, or its grace period is over, the page
  * is protected and kept in a ring; who touches it then dies by SIGSEGV, after a report of who touched, who
  * allocated, and who retired or freed it. What falls out of the ring is freed for good.
  */

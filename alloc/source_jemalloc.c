@@ -133,7 +133,7 @@ static bool init(void)
 	extent_hooks_t *ours = &hooks;
 	char name[48];
 
-	if (mallctl("arenas.page", &page, &page_length, NULL, 0) || page != PAGE_SIZE)
+	if (mallctl("arenas.page", &page, &page_length, NULL, 0) || page != PAGE_SIZE || page < system_page)
 		return false;
 	if (mallctl("arenas.create", &arena, &length, &ours, sizeof ours))
 		return false;

@@ -19,7 +19,8 @@ trap 'rm -rf "$work"' EXIT
 # torture forks with qsbr, so that one is left out.)
 emulated() {
 	local output=$work/$1.$BASHPID
-	timeout -s KILL 60 qemu-aarch64 -L /usr/aarch64-linux-gnu -E "LD_LIBRARY_PATH=$libraries" ${preload:+-E LD_PRELOAD=$preload} \
+	timeout -s KILL 60 qemu-aarch64 ${page:+-p $page} -L /usr/aarch64-linux-gnu \
+		-E "LD_LIBRARY_PATH=$libraries" ${preload:+-E LD_PRELOAD=$preload} \
 		"$build/tests/$1" "${@:2}" >"$output" 2>&1 </dev/null && { tail -n 1 "$output"; return 0; }
 	tail -n 20 "$output"
 	echo "arm64: failed: $*"
@@ -29,7 +30,7 @@ first() {
 	emulated free_rcu_test && emulated torture --flavor memb --seconds 4 && emulated torture --flavor bp --seconds 4
 }
 second() {
-	emulated basic_test && emulated torture --flavor mb --seconds 4 && emulated hold_test &&
+	emulated basic_test && page=65536 emulated basic_test && emulated torture --flavor mb --seconds 4 && emulated hold_test &&
 		preload=$build/lib/libqslab-malloc.so emulated preload_family && preload=$build/lib/libqslab-malloc.so emulated preload_symbols
 }
 first &
