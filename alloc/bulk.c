@@ -1,6 +1,7 @@
 /* Many objects in one call: a magazine's objects move in one step, and what is the same for all is looked up once. */
 #define _GNU_SOURCE
 #include "fast.h"
+#include "harden.h"
 
 #include <qslab/qslab.h>
 
@@ -61,7 +62,7 @@ static inline size_t give(size_t count, void *const *objects)
 		mark_freed(object);
 		top[i + 1] = object;
 	}
-	store_relaxed(&magazine->top, top + i);
+	atomic_store_explicit(&magazine->top, top + i, release); /* pairs with is_cached */
 	return i;
 }
 
@@ -80,6 +81,8 @@ void qslab_free_bulk(size_t count, void *const *objects)
 
 size_t qslab_good_size(size_t size)
 {
+	if (unlikely(hardened) && size <= MEDIUM_MAX - SEAL_SIZE && class_of(size + SEAL_SIZE))
+		return classes[class_of(size + SEAL_SIZE)].size - SEAL_SIZE;
 	if (size <= MEDIUM_MAX)
 		return class_of(size) ? classes[class_of(size)].size : size;
 	return size <= PTRDIFF_MAX ? PAGES_OF(size) << PAGE_SHIFT : size;

@@ -3,6 +3,7 @@
 #include "bin.h"
 #include "debug.h"
 #include "flush.h"
+#include "harden.h"
 #include "meta.h"
 #include "misuse.h"
 #include "profile.h"
@@ -30,9 +31,9 @@ static size_t stride(const struct cache_wish *wish)
 /* The size class whose objects are large and aligned enough, or CLASS_NONE. */
 static unsigned class_like(size_t size, size_t align)
 {
-	unsigned class = class_of(size);
+	unsigned class = class_of(hardened ? size + SEAL_SIZE : size);
 
-	while (class < CLASS_COUNT && classes[class].size % align)
+	while (class && class < CLASS_COUNT && classes[class].size % align)
 		class++;
 	return class < CLASS_COUNT ? class : CLASS_NONE;
 }
@@ -107,7 +108,9 @@ void *cache_alloc_slow(struct qslab_cache *cache)
 		errno = ENOMEM;
 		return NULL;
 	}
-	void *object = heap ? heap_refill(heap, cache->class) : heap_late_alloc(cache->class);
+	if (unlikely(hardened) && !cache_is_own(cache))
+		return harden_alloc_class(cache->class, cache->object_size);
+	void *object = heap ? heap_take(heap, cache->class) : heap_late_alloc(cache->class);
 	if (object && !cache_is_own(cache))
 		mark_live(object);
 	if (unlikely(tracking) && object)
@@ -134,6 +137,8 @@ void own_free(const char *call, unsigned class, void *object)
 		return;
 	}
 	struct heap *heap = thread_heap_get();
+	if (unlikely(hardened) && heap_has_free(heap ? heap : &heap_none, class, object))
+		misuse_double_free(call, object, info->size); /* else seen only if it is the last one */
 	if (heap && own_push(&heap->magazines[class], class, object))
 		return;
 	if (heap_has_free(heap ? heap : &heap_none, class, object))

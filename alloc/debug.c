@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "debug.h"
+#include "harden.h"
 #include "heap.h"
+#include "kept.h"
 #include "large.h"
 #include "misuse.h"
 #include "object.h"
@@ -17,7 +19,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-bool tracking, watched;
+bool tracking, watched, careful;
 
 /* First in, first out: objects [head, tail), modulo the ring's size. */
 static struct {
@@ -45,7 +47,7 @@ void debug_explain(const void *address)
 	struct record record;
 	struct object object;
 
-	if (!watched)
+	if (!watched && !hardened)
 		return;
 	event_print_here("this call");
 	if (sample_explain(address) || !tracking)
@@ -58,21 +60,10 @@ void debug_explain(const void *address)
 
 static _Noreturn void report_change(const struct waiting *waiting)
 {
-	const unsigned char *bytes = waiting->object;
-	size_t first = 0, last = waiting->size - 1;
 	struct record record = {0};
-	char hex[16 * 3 + 1] = "";
 
-	while (first < last && bytes[first] == POISON)
-		first++;
-	while (last > first && bytes[last] == POISON)
-		last--;
-	for (size_t i = 0; i < 16 && first + i <= last; i++)
-		snprintf(hex + 3 * i, 4, " %02x", bytes[first + i]);
 	record_find(waiting->object, &record);
-	report_line("qslab: write after %s: %zu-byte object %p changed at bytes %zu..%zu, now%s%s",
-	            record.retired ? "the grace period" : "free", waiting->size, (void *)waiting->object, first, last,
-	            hex, last - first > 15 ? " ..." : "");
+	misuse_print_change(record.retired ? "the grace period" : "free", waiting->object, waiting->size, POISON);
 	print_record(&record);
 	abort();
 }
@@ -274,28 +265,40 @@ void debug_release(const char *call, void *object)
 
 void debug_start(void)
 {
-	if ((!options.rcu_debug && !options.rcu_sample) || !stack_start())
+	size_t every = options.rcu_sample == SAMPLE_DEFAULT ? (hardened ? HARDEN_SAMPLE : 0) : options.rcu_sample;
+
+	if (hardened && options.rcu_debug)
+		report_line("qslab: QSLAB_RCU_DEBUG is ignored in the hardened mode");
+	if (hardened)
+		kept_start();
+	if (!options.rcu_debug && !every && !hardened)
 		return;
-	if (options.rcu_sample)
-		watched = sample_start(options.rcu_sample);
-	if (!options.rcu_debug)
+	if (!stack_start()) {
+		report_line("qslab: no memory for QSLAB_RCU_DEBUG or QSLAB_RCU_SAMPLE, ignored");
+		return;
+	}
+	if (every)
+		watched = sample_start(every);
+	if (!options.rcu_debug || hardened)
 		return;
 	void *ring = mmap(NULL, QUARANTINE_OBJECTS * sizeof *quarantine.ring, PROT_READ | PROT_WRITE,
 	                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (ring == MAP_FAILED)
+	if (ring == MAP_FAILED) {
+		report_line("qslab: no memory for QSLAB_RCU_DEBUG, ignored");
 		return;
+	}
 	quarantine.ring = ring;
 	thread_heap_give_up();
-	watched = tracking = true;
+	careful = watched = tracking = true;
 }
 
 void debug_after_fork(void)
 {
+	kept_after_fork();
 	if (!watched)
 		return;
 	stack_after_fork();
 	record_after_fork();
-	sample_after_fork();
 	quarantine.leaving = quarantine.emptying = 0;
 	lock_drop(&quarantine.lock);
 }

@@ -19,6 +19,9 @@
 /* Const after debug_start. `watched`: tracking, or objects are sampled (sample.h). */
 extern bool tracking, watched;
 
+/* Const after debug_start: tracking, or hardened (harden.h). */
+extern bool careful;
+
 /* fork.c, once the options are known. */
 void debug_start(void);
 

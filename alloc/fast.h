@@ -27,7 +27,8 @@ static inline bool is_start(uint64_t entry, const void *address, uint64_t diviso
 	return entry_to_end(entry, address) * divisor < divisor;
 }
 
-static inline void fast_free(const char *call, void *object)
+/* Into a magazine; false if the slow path must. */
+static inline bool fast_push(void *object)
 {
 	if (likely(region_has(object))) {
 		uint64_t entry = entry_of(object);
@@ -36,15 +37,28 @@ static inline void fast_free(const char *call, void *object)
 			void **top = load_relaxed(&magazine->top);
 			uint32_t mark = FREED_MARK;
 			__asm__("" : "+r"(mark)); /* in a register: a compare with memory and constant does not fuse */
-			if (likely(top != magazine->limit && *mark_of(object) != mark)) {
+			if (likely(top != magazine->limit && *mark_of(object) != mark && *top != object)) {
 				*mark_of(object) = mark;
-				top[1] = object;
-				store_relaxed(&magazine->top, top + 1);
-				return;
+				__atomic_store_n(top + 1, object, __ATOMIC_RELAXED);
+				atomic_store_explicit(&magazine->top, top + 1, release); /* pairs with is_cached */
+				return true;
 			}
 		}
 	}
-	slow_free(call, object);
+	return false;
+}
+
+static inline void fast_free(const char *call, void *object)
+{
+	if (unlikely(!fast_push(object)))
+		slow_free(call, object);
+}
+
+/* `size` is what the program says; only the hardened mode looks at it. */
+static inline void fast_free_sized(const char *call, void *object, size_t size)
+{
+	if (unlikely(!fast_push(object)))
+		slow_free_sized(call, object, size);
 }
 
 #endif

@@ -13,6 +13,7 @@
 #include "class.h"
 #include "debug.h"
 #include "gate.h"
+#include "harden.h"
 #include "large.h"
 #include "meta.h"
 #include "option.h"
@@ -53,7 +54,7 @@ static void child(void)
 {
 	meta_after_fork();
 	cache_after_fork();
-	heap_after_fork(thread_heap);
+	heap_after_fork(thread_heap_mine());
 	if (heap_first() && heap_first()->all_next)
 		relist_large();
 	span_after_fork();
@@ -65,6 +66,7 @@ static void child(void)
 __attribute__((constructor(101))) static void start(void)
 {
 	option_init();
+	harden_start();
 	class_init(); /* while there is one thread: the fast path reads the tables without a check */
 	debug_start();
 	profile_start();

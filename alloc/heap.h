@@ -19,10 +19,13 @@ void heap_abandon(struct heap *heap);
 /* One object of the class after refilling its magazine; NULL with errno. */
 void *heap_refill(struct heap *heap, unsigned class);
 
+/* One object of the class, of its magazine if there is one; NULL with errno. */
+void *heap_take(struct heap *heap, unsigned class);
+
 /* `want` objects of the class at most, at least one, to *end, end[-1] ...; 0 with errno. Any thread. */
 unsigned heap_supply(struct heap *heap, unsigned class, void **end, unsigned want);
 
-/* Pushes an object (checked to be one's start) into a magazine that is full. */
+/* Pushes an object (checked to be one's start) into a magazine, making room if it is full. */
 void heap_overflow(struct heap *heap, unsigned class, void *object);
 
 /*
@@ -30,6 +33,9 @@ void heap_overflow(struct heap *heap, unsigned class, void *object);
  * not seen. Linear in the magazine.
  */
 bool heap_has_free(struct heap *heap, unsigned class, const void *object);
+
+/* Is the object, of a size class, in a magazine of any heap? Any thread; never true of an object that the caller owns. */
+bool heap_others_cache(unsigned class, const void *object);
 
 /* Any thread, without a heap: one object straight from, or to, the slabs of an orphan heap kept for that. */
 void *heap_late_alloc(unsigned class);

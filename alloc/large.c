@@ -1,5 +1,8 @@
 #define _GNU_SOURCE
 #include "large.h"
+#include "guard.h"
+#include "harden.h"
+#include "kept.h"
 #include "layout.h"
 #include "meta.h"
 #include "misuse.h"
@@ -99,7 +102,7 @@ static void remark_large(struct large *large, size_t old)
 	}
 }
 
-struct large *large_find(const void *address)
+struct large *large_around(const void *address)
 {
 	if (!region_has(address))
 		return NULL;
@@ -109,13 +112,19 @@ struct large *large_find(const void *address)
 		uint64_t entry = atomic_load_explicit(&region.map[start], acquire);
 		if (entry_class(entry) == CLASS_LARGE) {
 			struct large *large = entry_descriptor(entry);
-			bool inside = (uintptr_t)address - (uintptr_t)large->span.start < large->size;
+			bool inside = (uintptr_t)address - (uintptr_t)large->span.start < large->pages << PAGE_SHIFT;
 			return inside ? large : NULL;
 		}
 		if (entry_class(entry) != CLASS_NONE || start == 0)
 			return NULL;
 	}
 	return NULL;
+}
+
+struct large *large_find(const void *address)
+{
+	struct large *large = large_around(address);
+	return large && (uintptr_t)address - (uintptr_t)large->span.start < large->size ? large : NULL;
 }
 
 /* A span with `reserve` more pages of address space if they can be had. */
@@ -127,15 +136,22 @@ static struct large *create(size_t size, size_t reserve, size_t alignment, bool 
 	large->sample = NULL;
 	large->profiled = NULL;
 	large->size = PAGES_OF(size) << PAGE_SHIFT;
-	large->pages = whole_pages(PAGES_OF(size) + reserve);
+	large->asked = hardened ? size : 0;
+	large->offset = 0;
+	large->guarded = false;
+	large->pages = whole_pages(PAGES_OF(size) + (hardened ? 1 : reserve));
 	large->span = span_alloc(large->pages, alignment, zero);
-	if (!large->span.start && reserve) {
+	if (!large->span.start && reserve && !hardened) {
 		large->pages = whole_pages(PAGES_OF(size));
 		large->span = span_alloc(large->pages, alignment, zero);
 	}
 	if (!large->span.start) {
 		meta_free(large, sizeof *large);
 		return NULL;
+	}
+	if (unlikely(hardened)) {
+		large->guarded = guard_add(large->span, large->pages);
+		harden_seal_large(large);
 	}
 	list_add(large);
 	mark_large(large, true);
@@ -161,6 +177,8 @@ void *large_alloc(size_t size, size_t alignment, bool zero)
 
 void large_discard(struct large *large)
 {
+	if (unlikely(large->guarded))
+		guard_remove(large->span, large->pages);
 	span_free(large->span, large->pages);
 	if (unlikely(large->sample != NULL))
 		meta_free(large->sample, sizeof *large->sample);
@@ -174,8 +192,8 @@ static void destroy(struct large *large)
 	list_remove(large);
 	if (unlikely(large->profiled != NULL))
 		profile_end(large->profiled);
-	if (unlikely(large->sample != NULL))
-		sample_keep(large);
+	if (unlikely(large->sample || hardened))
+		kept_add(large);
 	else
 		large_discard(large);
 }
@@ -183,16 +201,18 @@ static void destroy(struct large *large)
 void large_free(const char *call, void *pointer)
 {
 	int saved = errno;
-	if (!region_has(pointer) || ((uintptr_t)pointer & (PAGE_SIZE - 1)))
+	if (!region_has(pointer))
 		misuse_pointer(call, pointer);
 	_Atomic uint64_t *entry = &region.map[region_page(pointer)];
 	uint64_t seen = atomic_load_explicit(entry, acquire);
 	struct large *large = entry_descriptor(seen);
 	/* Of two threads that free one object, one wins the exchange; the other reports. */
-	if (entry_class(seen) != CLASS_LARGE || large->span.start != pointer ||
+	if (entry_class(seen) != CLASS_LARGE || large_start(large) != pointer ||
 	    !atomic_compare_exchange_strong_explicit(entry, &seen, 0, acq_rel, acquire))
 		misuse_pointer(call, pointer);
 	mark_large(large, false);
+	if (unlikely(hardened))
+		harden_check_large(call, large);
 	destroy(large);
 	errno = saved;
 }
@@ -212,13 +232,19 @@ static void *move(struct large *large, size_t size)
 {
 	size_t pages = PAGES_OF(size);
 	bool by_page_tables = large->size >= MOVE_BY_PAGE_TABLES;
-	struct large *new = create(size, by_page_tables ? pages / 2 : 0, system_page, false);
+	struct large *new = create(size, by_page_tables ? pages / 2 : 0, system_page, hardened);
 	if (!new) {
 		errno = ENOMEM;
 		return NULL;
 	}
-	if (!by_page_tables || !move_pages(new->span.start, large->span.start, large->size))
-		memcpy(new->span.start, large->span.start, large->size);
+	size_t kept = large->size < new->size ? large->size : new->size;
+	if (!by_page_tables || !move_pages(new->span.start, large->span.start, kept))
+		memcpy(new->span.start, large->span.start, kept);
+	if (unlikely(hardened)) {
+		size_t asked = large->asked < size ? large->asked : size;
+		memset((char *)new->span.start + asked, 0, (PAGES_OF(asked) << PAGE_SHIFT) - asked); /* its padding */
+		harden_seal_large(new);
+	}
 	if (unlikely(large->profiled != NULL)) {
 		new->profiled = large->profiled;
 		profile_move(new->profiled, new->span.start);
@@ -234,6 +260,15 @@ void *large_resize(struct large *large, size_t size)
 	size_t pages = PAGES_OF(size);
 	size_t bytes = pages << PAGE_SHIFT;
 
+	if (unlikely(hardened)) {
+		if (bytes != large->size)
+			return move(large, size);
+		if (size > large->asked)
+			memset((char *)large->span.start + large->asked, 0, size - large->asked);
+		large->asked = size;
+		harden_seal_large(large);
+		return large->span.start;
+	}
 	if (bytes > large->size && pages > large->pages) {
 		size_t extended = whole_pages(pages + pages / 8); /* steps to come */
 		if (!span_extend(large->span, large->pages, extended)) {

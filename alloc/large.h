@@ -15,7 +15,10 @@
 struct large {
 	struct span span;
 	size_t pages;              /* of the span: whole pages of the system's, which are its own */
-	size_t size;               /* usable: whole pages of the object */
+	size_t size;               /* whole pages of the object */
+	size_t asked;              /* the hardened mode's: the object's own bytes; else 0 */
+	uint32_t offset;           /* of the object in its first page: 0, but for sampled ones of the hardened mode */
+	bool guarded;              /* const: the span's last page is a guard (guard.h) */
 	struct large *next, *prev; /* large lock: list of all, for statistics and fork */
 	struct profiled *profiled; /* if the heap profile has sampled it (profile.h); const once allocated */
 	struct sample *sample;     /* who has to do with it, if it is sampled (sample.h): const once allocated */
@@ -34,6 +37,19 @@ void *large_resize(struct large *large, size_t size);
 void large_discard(struct large *large);
 
 struct large *large_find(const void *address);
+
+/* The same for any address of its span, in the object or behind it. */
+struct large *large_around(const void *address);
+
+static inline void *large_start(const struct large *large)
+{
+	return (char *)large->span.start + large->offset;
+}
+
+static inline size_t large_usable(const struct large *large)
+{
+	return unlikely(large->asked) ? large->asked : large->size - large->offset;
+}
 
 /* Calls back for every large object, under the large lock: nothing may be allocated or freed. */
 void large_each(void (*callback)(const struct large *large, void *argument), void *argument);

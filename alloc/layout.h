@@ -69,6 +69,7 @@ struct slab {
 	uint16_t scan;              /* heap's lock: no bit of free[] below this word is set */
 	uint16_t words;             /* const */
 	uint32_t born;              /* const: second of CLOCK_MONOTONIC; for tools */
+	bool guarded;               /* const: its span's last page, beyond its own, is a guard (guard.h) */
 	/* any thread */
 	_Alignas(CACHE_LINE) atomic_uint announced;
 	_Atomic(struct slab *) notify_next;

@@ -241,8 +241,8 @@ void heap_overflow(struct heap *heap, unsigned class, void *object)
 		}
 	}
 	void **top = load_relaxed(&magazine->top);
-	top[1] = object;
-	store_relaxed(&magazine->top, top + 1);
+	__atomic_store_n(top + 1, object, __ATOMIC_RELAXED);
+	atomic_store_explicit(&magazine->top, top + 1, release); /* pairs with is_cached */
 }
 
 bool heap_has_free(struct heap *heap, unsigned class, const void *object)
@@ -257,6 +257,34 @@ bool heap_has_free(struct heap *heap, unsigned class, const void *object)
 	struct group group = group_of(slab_of(object), object);
 	return (load_relaxed(&slab_bits(group.slab)[group.word]) |
 	        load_relaxed(&group.slab->remote[group.word])) & group.bits;
+}
+
+/*
+ * Whoever raises a top writes the slots below it first. The caller has what made it the owner of the object behind it,
+ * and so the pop that took it out: below a top that it reads the object stands only if it was freed again.
+ */
+static bool is_cached(struct magazine *magazine, unsigned class, const void *object)
+{
+	void **slots = load_relaxed(&magazine->slots);
+	void **top = atomic_load_explicit(&magazine->top, acquire); /* pairs with fast_push, heap_overflow, refill, heap_exchange */
+	size_t count = slots ? (size_t)(top - slots) : 0;
+
+	for (size_t i = count <= classes[class].capacity ? count : 0; i; i--) /* else its thread changes its array */
+		if (__atomic_load_n(&slots[i], __ATOMIC_RELAXED) == object)
+			return true;
+	return false;
+}
+
+bool heap_others_cache(unsigned class, const void *object)
+{
+	for (struct heap *heap = heap_first(); heap; heap = heap->all_next) {
+		struct magazine *both[2];
+		unsigned count = heap_magazines_of(heap, class, both);
+		for (unsigned i = 0; i < count; i++)
+			if (is_cached(both[i], class, object))
+				return true;
+	}
+	return false;
 }
 
 /* ---- refill ------------------------------------------------------------------------------------------------- */
@@ -287,7 +315,7 @@ static void *refill(struct heap *heap, unsigned class)
 			memmove(slots + 1, slots + 1 + want - taken, taken * sizeof(void *));
 		if (taken) {
 			object = slots[taken];
-			store_relaxed(&magazine->top, slots + taken - 1);
+			atomic_store_explicit(&magazine->top, slots + taken - 1, release); /* pairs with is_cached */
 		}
 	}
 	DTRACE_PROBE2(qslab, refill, class, object);
@@ -372,6 +400,17 @@ void *heap_refill(struct heap *heap, unsigned class)
 	if (unlikely(heap_returns(heap) != NULL) && class < CLASS_OWN)
 		return refill_profiled(heap, class);
 	return refill(heap, class);
+}
+
+void *heap_take(struct heap *heap, unsigned class)
+{
+	struct magazine *magazine = &heap->magazines[class];
+	void **top = load_relaxed(&magazine->top);
+
+	if (!top || !*top)
+		return heap_refill(heap, class);
+	store_relaxed(&magazine->top, top - 1);
+	return *top;
 }
 
 unsigned heap_count_cached(struct heap *heap, unsigned class)

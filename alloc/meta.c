@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "meta.h"
+#include "harden.h"
 #include "region.h"
 #include "segment.h"
 
@@ -73,14 +74,19 @@ static void use_chunk(void *start, size_t size)
 
 static void *map_chunk(void)
 {
-	uint8_t *got = mmap(NULL, 2 * CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t guard = hardened ? system_page : 0, size = 2 * (CHUNK + guard);
+	uint8_t *got = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (got == MAP_FAILED)
 		return NULL;
-	uint8_t *chunk = (uint8_t *)ALIGN_UP((uintptr_t)got, CHUNK);
-	if (chunk > got)
-		munmap(got, (size_t)(chunk - got));
-	if (chunk < got + CHUNK)
-		munmap(chunk + CHUNK, (size_t)(got + CHUNK - chunk));
+	uint8_t *chunk = (uint8_t *)ALIGN_UP((uintptr_t)got + guard, CHUNK), *end = chunk + CHUNK;
+	if (guard) { /* where no memory is, nothing can run into it */
+		mprotect(chunk - guard, guard, PROT_NONE);
+		mprotect(end, guard, PROT_NONE);
+	}
+	if (chunk - guard > got)
+		munmap(got, (size_t)(chunk - guard - got));
+	if (end + guard < got + size)
+		munmap(end + guard, (size_t)(got + size - end - guard));
 	return chunk;
 }
 
@@ -205,6 +211,8 @@ void *meta_alloc(size_t size)
 	void *result = NULL;
 
 	assert(units <= UNITS);
+	if (FAULT(META))
+		return NULL;
 	lock_take(&pool.lock);
 	if (pool.free[units]) {
 		result = pool.free[units];

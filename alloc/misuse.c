@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "misuse.h"
 #include "debug.h"
+#include "kept.h"
+#include "large.h"
 #include "object.h"
 #include "region.h"
 #include "report.h"
@@ -89,9 +91,28 @@ void misuse_pointer(const char *call, const void *pointer)
 
 	if (!region_has(pointer))
 		foreign(call, pointer);
+	struct large *kept = kept_find(pointer);
+	if (kept && large_start(kept) == pointer)
+		misuse_double_free(call, pointer, large_usable(kept));
 	if (!object_find(pointer, &object))
 		die("qslab: %s(%p): not a qslab object: nothing live is there; a double free, or never allocated",
 		    call, pointer);
 	die("qslab: %s(%p): interior pointer: %zu bytes into the %zu-byte object at %p", call, pointer,
 	    (size_t)((uintptr_t)pointer - (uintptr_t)object.start), object.size, object.start);
+}
+
+void misuse_print_change(const char *what, const void *object, size_t size, unsigned char value)
+{
+	const unsigned char *bytes = object;
+	size_t first = 0, last = size - 1;
+	char hex[16 * 3 + 1] = "";
+
+	while (first < last && bytes[first] == value)
+		first++;
+	while (last > first && bytes[last] == value)
+		last--;
+	for (size_t i = 0; i < 16 && first + i <= last; i++)
+		snprintf(hex + 3 * i, 4, " %02x", bytes[first + i]);
+	report_line("qslab: write after %s: %zu-byte object %p changed at bytes %zu..%zu, now%s%s", what, size, object, first,
+	            last, hex, last - first > 15 ? " ..." : "");
 }

@@ -15,4 +15,7 @@ _Noreturn void misuse_double_free(const char *call, const void *pointer, size_t 
 /* An object that is no longer the program's: `what` is "double free of a" or the like. */
 _Noreturn void misuse_ended(const char *call, const void *pointer, size_t size, const char *what);
 
+/* Only prints: after `what`, bytes of the object that were all `value` are not. */
+void misuse_print_change(const char *what, const void *object, size_t size, unsigned char value);
+
 #endif

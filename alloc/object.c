@@ -1,4 +1,5 @@
 #include "object.h"
+#include "harden.h"
 #include "large.h"
 #include "layout.h"
 #include "region.h"
@@ -18,11 +19,13 @@ bool object_find(const void *address, struct object *object)
 		*object = (struct object){slab_object(slab, index), slab->size, class, slab};
 		if (unlikely(class >= CLASS_OWN) && (classes[class].traits & CLASS_DEFER))
 			object->size -= sizeof(void *);
+		if (unlikely(hardened) && class < CLASS_OWN)
+			object->size = harden_usable(object->start, slab->size);
 		return true;
 	}
 	struct large *large = large_find(address);
 	if (!large)
 		return false;
-	*object = (struct object){large->span.start, large->size, CLASS_LARGE, large};
+	*object = (struct object){large_start(large), large_usable(large), CLASS_LARGE, large};
 	return true;
 }

@@ -15,6 +15,10 @@ struct options options = {
 	.rcu_hard = (size_t)1 << 30,
 	.rcu_stall = 10,
 	.profile = PROFILE_NEVER,
+	.rcu_sample = SAMPLE_DEFAULT,
+#ifdef QSLAB_HARDEN
+	.harden = true,
+#endif
 };
 
 enum kind { FLAG, BYTES, FOREIGN };
@@ -32,6 +36,7 @@ static const struct option {
 	{"QSLAB_RCU_STALL", BYTES, &options.rcu_stall},
 	{"QSLAB_RCU_DEBUG", FLAG, &options.rcu_debug},
 	{"QSLAB_RCU_SAMPLE", BYTES, &options.rcu_sample},
+	{"QSLAB_HARDEN", FLAG, &options.harden},
 	{"QSLAB_LIBRARY", FOREIGN, NULL}, /* the tool's */
 	{"QSLAB_SOAK", FOREIGN, NULL},    /* the tests' */
 };
@@ -40,55 +45,88 @@ static const struct option {
 static int error_copy = -1;
 static struct stat error_file;
 
-static bool parse_flag(const char *text, bool *flag)
+static bool parse_flag(const char *text, size_t length, bool *flag)
 {
-	if (strcmp(text, "0") && strcmp(text, "1"))
+	if (length != 1 || (*text != '0' && *text != '1'))
 		return false;
 	*flag = *text == '1';
 	return true;
 }
 
-static bool parse_bytes(const char *text, size_t *bytes)
+static bool parse_bytes(const char *text, size_t length, size_t *bytes)
 {
 	char *end;
 	errno = 0;
 	unsigned long long number = strtoull(text, &end, 10);
 	unsigned shift = *end == 'K' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : 0;
 
-	if (*text < '0' || *text > '9' || errno || end[shift != 0] || number > SIZE_MAX >> shift)
+	if (!length || *text < '0' || *text > '9' || errno || end + (shift != 0) != text + length ||
+	    number > SIZE_MAX >> shift)
 		return false;
 	*bytes = (size_t)number << shift;
 	return true;
 }
 
-static void complain(const char *text, const char *why)
+static void complain(const char *text, size_t length, const char *why)
 {
 	size_t shown = strcspn(text, "\n"); /* one line, whatever is in it */
+	shown = shown < length ? shown : length;
 	report_line("qslab: environment %.*s: %s", shown < 160 ? (int)shown : 160, text, why);
 }
 
-static const struct option *find(const char *text, size_t length)
+static bool same(const char *known_name, const char *text, size_t length)
 {
-	for (unsigned i = 0; i < sizeof known / sizeof *known; i++)
-		if (strlen(known[i].name) == length && !strncmp(known[i].name, text, length))
-			return &known[i];
-	return NULL;
+	for (; length && *known_name; length--)
+		if (*known_name++ != (*text >= 'a' && *text <= 'z' ? *text - 'a' + 'A' : *text) || !*text++)
+			return false;
+	return !length && !*known_name;
+}
+
+/* NAME=VALUE, or NAME alone for 1, of that length; `prefix` is what known names have before NAME. */
+static void take(const char *text, size_t length, size_t prefix)
+{
+	const char *equals = memchr(text, '=', length);
+	size_t name = equals ? (size_t)(equals - text) : length;
+	const char *value = equals ? equals + 1 : "1";
+	size_t value_length = equals ? length - name - 1 : 1;
+
+	for (unsigned i = 0; i < sizeof known / sizeof *known; i++) {
+		const struct option *option = &known[i];
+		if (!same(option->name + prefix, text, name))
+			continue;
+		if ((option->kind == FLAG && !parse_flag(value, value_length, option->value)) ||
+		    (option->kind == BYTES && !parse_bytes(value, value_length, option->value)))
+			complain(text, length, "bad value, ignored");
+		return;
+	}
+	complain(text, length, "unknown option, ignored");
+}
+
+/* QSLAB_OPTIONS. */
+static void take_list(const char *text)
+{
+	for (size_t length; *text; text += length + (text[length] == ',')) {
+		length = strcspn(text, ",");
+		if (length)
+			take(text, length, sizeof "QSLAB_" - 1);
+	}
 }
 
 void option_init(void)
 {
-	for (char **variable = environ; variable && *variable; variable++) {
+	static const char list[] = "QSLAB_OPTIONS=";
+	static atomic_flag done = ATOMIC_FLAG_INIT;
+
+	if (!environ || atomic_flag_test_and_set(&done))
+		return;
+	for (char **variable = environ; *variable; variable++) {
 		const char *text = *variable;
-		const char *value = strchr(text, '=');
-		if (strncmp(text, "QSLAB_", 6) || !value)
+		if (strncmp(text, "QSLAB_", 6) || !strchr(text, '='))
 			continue;
-		const struct option *option = find(text, (size_t)(value - text));
-		value++;
-		if (!option)
-			complain(text, "unknown option, ignored");
-		else if ((option->kind == FLAG && !parse_flag(value, option->value)) ||
-		         (option->kind == BYTES && !parse_bytes(value, option->value)))
-			complain(text, "bad value, ignored");
+		if (strncmp(text, list, sizeof list - 1))
+			take(text, strlen(text), 0);
+		else
+			take_list(text + sizeof list - 1);
 	}
 	if (options.stats && !fstat(STDERR_FILENO, &error_file))
 		error_copy = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);

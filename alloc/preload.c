@@ -104,19 +104,18 @@ EXPORT void cfree(void *object)
 	fast_free("cfree", object);
 }
 
-/* C23. The sizes are the program's promise; the page map knows better. */
+/* C23. The sizes are the program's promise; the page map knows better, and the hardened mode checks them. */
 EXPORT void free_sized(void *object, size_t size);
 EXPORT void free_sized(void *object, size_t size)
 {
-	(void)size;
-	fast_free("free_sized", object);
+	fast_free_sized("free_sized", object, size);
 }
 
 EXPORT void free_aligned_sized(void *object, size_t alignment, size_t size);
 EXPORT void free_aligned_sized(void *object, size_t alignment, size_t size)
 {
-	(void)alignment, (void)size;
-	fast_free("free_aligned_sized", object);
+	(void)alignment;
+	fast_free_sized("free_aligned_sized", object, size);
 }
 
 /* ---- reports and tuning --------------------------------------------------------------------------- */

@@ -117,6 +117,12 @@ static COLD void *aligned_nothrow_slow(const char *name, size_t size, size_t ali
 #define DELETE_2(name) \
 	EXPORT void name(void *object, size_t a); \
 	EXPORT void name(void *object, size_t a) { (void)a; fast_free("operator delete", object); }
+#define DELETE_SIZED(name) \
+	EXPORT void name(void *object, size_t size); \
+	EXPORT void name(void *object, size_t size) { fast_free_sized("operator delete", object, size); }
+#define DELETE_SIZED_ALIGNED(name) \
+	EXPORT void name(void *object, size_t size, size_t a); \
+	EXPORT void name(void *object, size_t size, size_t a) { (void)a; fast_free_sized("operator delete", object, size); }
 #define DELETE_3(name) \
 	EXPORT void name(void *object, size_t a, size_t b); \
 	EXPORT void name(void *object, size_t a, size_t b) { (void)a, (void)b; fast_free("operator delete", object); }
@@ -132,13 +138,13 @@ NEW_ALIGNED_NOTHROW(_ZnamSt11align_val_tRKSt9nothrow_t)
 
 DELETE(_ZdlPv)
 DELETE(_ZdaPv)
-DELETE_2(_ZdlPvm)                              /* sized */
-DELETE_2(_ZdaPvm)
+DELETE_SIZED(_ZdlPvm)
+DELETE_SIZED(_ZdaPvm)
 DELETE_2(_ZdlPvRKSt9nothrow_t)
 DELETE_2(_ZdaPvRKSt9nothrow_t)
 DELETE_2(_ZdlPvSt11align_val_t)
 DELETE_2(_ZdaPvSt11align_val_t)
-DELETE_3(_ZdlPvmSt11align_val_t)               /* sized and aligned */
-DELETE_3(_ZdaPvmSt11align_val_t)
+DELETE_SIZED_ALIGNED(_ZdlPvmSt11align_val_t)
+DELETE_SIZED_ALIGNED(_ZdaPvmSt11align_val_t)
 DELETE_3(_ZdlPvSt11align_val_tRKSt9nothrow_t)
 DELETE_3(_ZdaPvSt11align_val_tRKSt9nothrow_t)

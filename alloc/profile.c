@@ -2,10 +2,12 @@
 #include "profile.h"
 #include "debug.h"
 #include "flush.h"
+#include "harden.h"
 #include "heap.h"
 #include "large.h"
 #include "meta.h"
 #include "option.h"
+#include "report.h"
 #include "segment.h"
 #include "stack.h"
 #include "thread.h"
@@ -233,11 +235,17 @@ void profile_start(void)
 	size_t bytes = PROFILED_MOST * sizeof *all.list;
 	uint64_t random;
 
-	if (options.profile == PROFILE_NEVER || tracking || !stack_start())
+	if (options.profile != PROFILE_NEVER && hardened)
+		report_line("qslab: QSLAB_PROFILE is ignored in the hardened mode");
+	if (options.profile == PROFILE_NEVER || careful)
 		return;
-	void *list = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (list == MAP_FAILED)
+	void *list = MAP_FAILED;
+	if (stack_start())
+		list = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (list == MAP_FAILED) {
+		report_line("qslab: no memory for QSLAB_PROFILE, ignored");
 		return;
+	}
 	memcpy(&random, (const void *)getauxval(AT_RANDOM), sizeof random);
 	profile_seed(random);
 	all.list = list;

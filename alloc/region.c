@@ -46,8 +46,21 @@ static bool map_at(uintptr_t at, size_t size)
 	return false;
 }
 
+/* Not even a little memory is to be had. */
+static bool nothing_left(void)
+{
+	void *got = mmap(NULL, MAP_STEP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (got == MAP_FAILED)
+		return true;
+	munmap(got, MAP_STEP);
+	return false;
+}
+
+/* For good, so not a small one for want of memory that may come back. */
 static bool reserve(void)
 {
+	if (nothing_left())
+		return false;
 	for (size_t size = RESERVE_MOST; size >= RESERVE_LEAST; size /= 2) {
 		size_t map_size = MAP_ENTRIES_PER_BYTE(size);
 		uint8_t *got = mmap(NULL, size + HUGE + map_size, PROT_NONE,
@@ -74,11 +87,11 @@ static bool place_window(void)
 		memcpy(&seed, random, sizeof seed);
 	for (unsigned attempt = 0; attempt < 8; attempt++, seed = seed * 6364136223846793005u + 1) {
 		uintptr_t at = WINDOW_LOWEST + (seed >> 20) % WINDOW_PLACES * GIB;
-		region.map = (void *)at;
-		region.base = ALIGN_UP(at + MAP_ENTRIES_PER_BYTE(WINDOW), GIB);
-		region.window = WINDOW;
 		if (map_at(at, MAP_STEP)) {
+			region.map = (void *)at;
 			region.map_size = MAP_STEP;
+			region.window = WINDOW;
+			region.base = ALIGN_UP(at + MAP_ENTRIES_PER_BYTE(WINDOW), GIB);
 			return true;
 		}
 		if (errno == ENOMEM)
@@ -181,8 +194,10 @@ void region_purge(void *start, size_t size)
 	}
 	memset(start, 0, (size_t)(from - (char *)start));
 	memset(to, 0, (size_t)(end - to));
-	if (!load_relaxed(&region.patched) || !region_renew(from, (size_t)(to - from)))
-		madvise(from, (size_t)(to - from), MADV_DONTNEED);
+	if (load_relaxed(&region.patched) && region_renew(from, (size_t)(to - from)))
+		return;
+	if (madvise(from, (size_t)(to - from), MADV_DONTNEED))
+		memset(from, 0, (size_t)(to - from)); /* locked (mlockall): what they hold goes all the same */
 }
 
 void region_release(void *start, size_t size)

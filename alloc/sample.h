@@ -1,15 +1,13 @@
 /*
  * Sampling (QSLAB_RCU_SAMPLE=N), cheap enough for production. About one in N slow allocations of at most a page gets
- * a page of the system of its own: a large object with a struct sample. When it is freed, or its grace period is over, the page
- * is protected and kept in a ring; who touches it then dies by SIGSEGV, after a report of who touched, who
- * allocated, and who retired or freed it. What falls out of the ring is freed for good.
+ * a page of the system's of its own: a large object with a struct sample. When it is freed, or its grace period is over,
+ * the page is protected and kept (kept.h); who touches it then dies by SIGSEGV, after a report of who touched, who allocated,
+ * and who retired or freed it. In the hardened mode a guard page lies behind it, and objects stand at either end of theirs.
  */
 #ifndef QSLAB_ALLOC_SAMPLE_H
 #define QSLAB_ALLOC_SAMPLE_H
 
 #include "stack.h"
-
-#define SAMPLE_KEPT 256
 
 struct large;
 
@@ -31,12 +29,10 @@ struct sample *sample_of(const void *object);
 bool sample_end(void *object, bool retired, const struct event *event);
 void sample_revive(void *object);
 
-/* large.c: nothing knows it any more. Protects and keeps it; discards the oldest one kept. */
-void sample_keep(struct large *large);
+/* Who allocated it, and who ended it. */
+void sample_print(const struct sample *sample);
 
 /* Prints what is known of the sampled object at the address; false if none is. */
 bool sample_explain(const void *address);
-
-void sample_after_fork(void);
 
 #endif

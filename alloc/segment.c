@@ -125,7 +125,8 @@ void segment_init(void)
 	large_publish(&made->large);
 	span_publish(&made->spans);
 	meta_publish(&made->meta);
-	sample_publish(&made->held);
+	kept_publish(&made->held);
+	harden_publish(&made->quarantine);
 	profile_publish(&made->profile);
 #ifdef QSLAB_JEMALLOC_PRIVATE
 	source_publish(&made->meta);

@@ -1,4 +1,6 @@
 #include "slab.h"
+#include "guard.h"
+#include "harden.h"
 #include "meta.h"
 #include "misuse.h"
 #include "region.h"
@@ -25,6 +27,12 @@ static uint32_t now(void)
 	return (uint32_t)coarse.tv_sec;
 }
 
+/* Of the span; the hardened mode adds a guard. */
+static size_t span_pages(unsigned class)
+{
+	return classes[class].pages + (size_t)hardened;
+}
+
 /* Every object once; 0, or what the constructor said. */
 static int construct(struct slab *slab)
 {
@@ -42,7 +50,7 @@ struct slab *slab_create(unsigned class, struct heap *heap)
 	struct slab *slab = span_meta_alloc(slab_descriptor_size(info->words));
 	struct span span = {0};
 	if (slab)
-		span = span_alloc(info->pages, PAGE_SIZE, info->traits & CLASS_WIPE);
+		span = span_alloc(span_pages(class), PAGE_SIZE, hardened || info->traits & CLASS_WIPE);
 	if (!span.start) {
 		if (slab)
 			meta_free(slab, slab_descriptor_size(info->words));
@@ -58,6 +66,7 @@ struct slab *slab_create(unsigned class, struct heap *heap)
 	slab->class = (uint8_t)class;
 	slab->from_mmap = span.from_mmap;
 	slab->born = now();
+	slab->guarded = hardened && guard_add(span, span_pages(class));
 	slab->scan = 0;
 	slab->next = slab->prev = NULL;
 	store_relaxed(&slab->nfree, info->objects);
@@ -85,10 +94,14 @@ struct slab *slab_create(unsigned class, struct heap *heap)
 void slab_release(struct slab *slab)
 {
 	struct span span = slab_span(slab);
-	unsigned pages = classes[slab->class].pages;
+	unsigned class = slab->class;
 
+	if (unlikely(slab->guarded))
+		guard_remove(span, span_pages(class));
+	if (unlikely(hardened) && class >= CLASS_OWN)
+		region_purge(span.start, classes[class].pages << PAGE_SHIFT); /* a free span is zero in this mode */
 	meta_free(slab, slab_descriptor_size(slab->words));
-	span_free(span, pages);
+	span_free(span, span_pages(class));
 }
 
 void slab_destroy(struct slab *slab)
@@ -106,8 +119,30 @@ void slab_destroy(struct slab *slab)
 		atomic_fetch_sub_explicit(&own_class(class)->slabs, 1, release); /* pairs with cache_is_empty */
 }
 
+/* The hardened mode's: each of a random word's. scan stays what it is: a bound from below. */
+static unsigned take_random(struct slab *slab, void **end, unsigned want)
+{
+	unsigned nfree = load_relaxed(&slab->nfree), taken = want < nfree ? want : nfree;
+
+	for (unsigned i = 0; i < taken; i++) {
+		unsigned w = (unsigned)harden_random(slab->words);
+		while (!load_relaxed(&slab_bits(slab)[w]))
+			w = w + 1u < slab->words ? w + 1 : 0;
+		uint64_t bits = load_relaxed(&slab_bits(slab)[w]);
+		unsigned turn = (unsigned)harden_random(64);
+		uint64_t turned = turn ? bits >> turn | bits << (64 - turn) : bits;
+		unsigned bit = ((unsigned)__builtin_ctzll(turned) + turn) % 64;
+		store_relaxed(&slab_bits(slab)[w], bits & ~((uint64_t)1 << bit));
+		*end-- = slab_object(slab, w * 64 + bit);
+	}
+	store_relaxed(&slab->nfree, nfree - taken);
+	return taken;
+}
+
 unsigned slab_take(struct slab *slab, void **end, unsigned want)
 {
+	if (unlikely(hardened))
+		return take_random(slab, end, want);
 	unsigned nfree = load_relaxed(&slab->nfree);
 	unsigned taken = want < nfree ? want : nfree;
 	void **stop = end - taken;

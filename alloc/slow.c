@@ -3,6 +3,7 @@
 #include "cache.h"
 #include "debug.h"
 #include "fast.h"
+#include "harden.h"
 #include "large.h"
 #include "misuse.h"
 #include "object.h"
@@ -42,6 +43,8 @@ SLOW static void *slower_malloc(size_t size)
 	struct heap *heap = thread_heap_get();
 	if (unlikely(!heap && !region.base))
 		return no_memory();
+	if (unlikely(hardened))
+		return harden_alloc(size, 16);
 	if (size > MEDIUM_MAX)
 		return new_large(size, PAGE_SIZE, false);
 	void *object;
@@ -95,8 +98,14 @@ void slow_free(const char *call, void *object)
 		return;
 	}
 	int saved = errno;
+	if (unlikely(hardened)) {
+		harden_free(call, object);
+		errno = saved;
+		return;
+	}
 	struct heap *heap = thread_heap_get();
-	if (unlikely(marked_freed(object)) && heap_has_free(heap ? heap : &heap_none, class, object))
+	bool again = marked_freed(object) || *load_relaxed(&thread_frees[class].top) == object;
+	if (unlikely(again) && (heap_has_free(heap ? heap : &heap_none, class, object) || heap_others_cache(class, object)))
 		misuse_double_free(call, object, classes[class].size);
 	mark_freed(object);
 	if (likely(heap))
@@ -104,6 +113,13 @@ void slow_free(const char *call, void *object)
 	else
 		heap_late_free(object);
 	errno = saved;
+}
+
+void slow_free_sized(const char *call, void *object, size_t size)
+{
+	if (unlikely(hardened))
+		harden_check_size(call, object, size);
+	slow_free(call, object);
 }
 
 void *aligned_malloc(size_t alignment, size_t size)
@@ -114,6 +130,8 @@ void *aligned_malloc(size_t alignment, size_t size)
 		return fast_malloc(size);
 	if (unlikely(!thread_heap_get() && !region.base))
 		return no_memory();
+	if (unlikely(hardened))
+		return harden_alloc(size, alignment);
 	if (alignment <= PAGE_SIZE && size <= MEDIUM_MAX) {
 		/* objects are multiples of their size away from a slab's end, which is page-aligned */
 		unsigned class = class_of(size);
@@ -131,7 +149,7 @@ void *zeroed_malloc(size_t count, size_t size)
 
 	if (unlikely(__builtin_mul_overflow(count, size, &total) || total > PTRDIFF_MAX))
 		return no_memory();
-	if (total > MEDIUM_MAX) {
+	if (total > MEDIUM_MAX && !hardened) {
 		if (unlikely(!thread_heap_get() && !region.base))
 			return no_memory();
 		return new_large(total, PAGE_SIZE, true);
@@ -171,12 +189,16 @@ static SLOW void *resize_slow(const char *call, void *start, size_t size)
 	struct object old = object_at(call, start);
 	if (unlikely(tracking))
 		debug_check_live(call, start);
+	else if (old.class < CLASS_LARGE && marked_freed(start) && heap_has_free(thread_heap, old.class, start))
+		misuse_ended(call, start, old.size, "use of a freed");
 	if (size == 0) {
 		fast_free(call, start);
 		return NULL;
 	}
 	if (size > PTRDIFF_MAX - PAGE_SIZE)
 		return no_memory();
+	if (unlikely(hardened) && old.class < CLASS_OWN)
+		return harden_resize(call, &old, size);
 	if (old.class != CLASS_LARGE) {
 		if (size <= old.size && size >= old.size / 2)
 			return start;
@@ -198,8 +220,8 @@ void *resize(const char *call, void *start, size_t size)
 	const struct class_info *class = &classes[entry_class(entry)];
 	size_t old = class->size;
 
-	if (unlikely(!is_start(entry, start, class->divisor) || size - 1 >= MEDIUM_MAX || tracking ||
-	             entry_class(entry) >= CLASS_OWN))
+	if (unlikely(!is_start(entry, start, class->divisor) || size - 1 >= MEDIUM_MAX || careful ||
+	             entry_class(entry) >= CLASS_OWN || marked_freed(start)))
 		return resize_slow(call, start, size);
 	if (size > old)
 		return move(call, start, size, old);

@@ -9,6 +9,7 @@
 
 void *slow_malloc(size_t size) SLOW;
 void slow_free(const char *call, void *object) SLOW;
+void slow_free_sized(const char *call, void *object, size_t size) SLOW;
 
 /* alignment: a power of two. */
 void *aligned_malloc(size_t alignment, size_t size);

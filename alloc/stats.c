@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "stats.h"
+#include "harden.h"
 #include "heap.h"
 #include "large.h"
 #include "meta.h"
@@ -48,7 +49,7 @@ void qslab_memory(struct qslab_memory *memory)
 	memset(memory, 0, sizeof *memory);
 	for (struct heap *heap = heap_first(); heap; heap = heap->all_next)
 		count_heap(heap, memory);
-	memory->magazines += load_relaxed(&heap_stock) + profile_shadow_bytes();
+	memory->magazines += load_relaxed(&heap_stock) + profile_shadow_bytes() + harden_quarantined();
 	memory->live -= memory->live > memory->magazines ? memory->magazines : memory->live;
 	memory->live_large = large_bytes();
 	memory->live += memory->live_large;

@@ -3,6 +3,8 @@
 #include "class.h"
 #include "debug.h"
 #include "gate.h"
+#include "harden.h"
+#include "option.h"
 #include "profile.h"
 #include "region.h"
 #include "span.h"
@@ -14,6 +16,9 @@ _Thread_local struct heap *thread_heap __attribute__((tls_model("initial-exec"))
 
 _Thread_local struct magazine *thread_frees __attribute__((tls_model("initial-exec"))) = heap_none.magazines;
 _Thread_local unsigned lock_name __attribute__((tls_model("initial-exec")));
+
+/* In the hardened mode, the heap: the fast paths do not see it. */
+static _Thread_local struct heap *thread_hidden __attribute__((tls_model("initial-exec")));
 
 /* After this thread's heap was abandoned: frees go to slabs directly, allocations to the late heap. */
 static _Thread_local bool thread_gone __attribute__((tls_model("initial-exec")));
@@ -30,6 +35,10 @@ SLOW unsigned lock_name_make(void)
 
 static void direct(struct heap *heap)
 {
+	if (unlikely(hardened)) {
+		thread_hidden = heap == &heap_none ? NULL : heap;
+		return;
+	}
 	thread_heap = heap;
 	thread_frees = heap_returns(heap) ? heap_returns(heap)->magazines : heap->magazines;
 }
@@ -47,10 +56,12 @@ static bool init(void)
 		return true;
 	lock_take(&init_lock);
 	if (!load_relaxed(&ready)) {
+		option_init();
 		class_init();
-		bool done = region_init() && !pthread_key_create(&exit_key, thread_exit);
-		if (done)
+		harden_start();
+		if (!region.base && region_init())
 			gate_init();
+		bool done = region.base && !pthread_key_create(&exit_key, thread_exit); /* else again, by a later call */
 		atomic_store_explicit(&ready, done, release);
 	}
 	lock_drop(&init_lock);
@@ -61,6 +72,8 @@ struct heap *thread_heap_get(void)
 {
 	if (likely(thread_heap != &heap_none))
 		return thread_heap;
+	if (thread_hidden)
+		return thread_hidden;
 	if (thread_gone || !init() || tracking)
 		return NULL;
 	struct heap *heap = heap_acquire();
@@ -69,8 +82,17 @@ struct heap *thread_heap_get(void)
 	if (unlikely(profiling))
 		profile_attach(heap);
 	direct(heap); /* before the next call, which may allocate */
-	pthread_setspecific(exit_key, heap);
+	if (unlikely(pthread_setspecific(exit_key, heap))) { /* nobody would take it over at the thread's end */
+		direct(&heap_none);
+		heap_abandon(heap);
+		return NULL;
+	}
 	return heap;
+}
+
+struct heap *thread_heap_mine(void)
+{
+	return thread_hidden ? thread_hidden : thread_heap;
 }
 
 void thread_heap_give_up(void)

@@ -4,7 +4,7 @@
 
 #include "heap.h"
 
-/* &heap_none before a thread's first allocation and after its end. Written by thread.c only. */
+/* &heap_none before a thread's first allocation and after its end, and in the hardened mode. Written by thread.c only. */
 extern _Thread_local struct heap *thread_heap __attribute__((tls_model("initial-exec")));
 
 /* Where this thread's frees go: the magazines of that heap, or its returns (profile.h). Written by thread.c only. */
@@ -12,6 +12,9 @@ extern _Thread_local struct magazine *thread_frees __attribute__((tls_model("ini
 
 /* This thread's heap, made if need be; NULL once the thread's end has begun, in the debug mode, or without memory. */
 struct heap *thread_heap_get(void);
+
+/* This thread's heap if it has one, else &heap_none. */
+struct heap *thread_heap_mine(void);
 
 /* The debug mode or the heap profile begins: this thread, the only one, has no heap until it asks again. */
 void thread_heap_give_up(void);

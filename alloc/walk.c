@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "walk.h"
 #include "debug.h"
+#include "harden.h"
 #include "heap.h"
 #include "large.h"
 #include "profile.h"
@@ -16,6 +17,7 @@
 struct walk_slab {
 	uintptr_t first;
 	uint32_t size, objects, words;
+	bool sealed;               /* an object's size is in its seal (harden.h) */
 	uint64_t *live, *deferred; /* bitmaps */
 };
 
@@ -90,6 +92,7 @@ static void add_slab(struct walk *walk, struct slab *slab)
 	*to = (struct walk_slab){
 		.first = slab->first,
 		.size = slab->size,
+		.sealed = hardened && slab->class < CLASS_OWN,
 		.objects = slab->objects,
 		.words = slab->words,
 		.live = walk->words + walk->word_count,
@@ -111,7 +114,7 @@ static void add_large(const struct large *large, void *argument)
 
 	if (page >= walk->pages || walk->owner[page])
 		return;
-	walk->larges[walk->large_count] = (struct walk_large){large->span.start, large->size, true, false};
+	walk->larges[walk->large_count] = (struct walk_large){large_start(large), large_usable(large), true, false};
 	own(walk, large->span.start, large->pages, walk->large_count++ * 2 + 2);
 }
 
@@ -216,6 +219,8 @@ struct walk *walk_new(unsigned class)
 			clear_magazines(walk, heap, c);
 	if (unlikely(tracking))
 		debug_each_quarantined(clear_quarantined, walk);
+	if (unlikely(hardened))
+		harden_each_quarantined(clear_quarantined, walk);
 	if (unlikely(profiling))
 		profile_each(clear_shadow, walk);
 	return walk;
@@ -240,9 +245,10 @@ static bool visit_slab(const struct walk_slab *slab, struct visitor *visitor)
 		for (uint64_t bits = slab->live[w]; bits; bits &= bits - 1) {
 			unsigned index = w * 64 + (unsigned)__builtin_ctzll(bits);
 			bool deferred = slab->deferred[w] >> index % 64 & 1;
+			void *object = (void *)(slab->first + (size_t)index * slab->size);
+			size_t size = slab->sealed ? harden_usable(object, slab->size) : slab->size;
 			visitor->calls++;
-			if (visitor->visit((void *)(slab->first + (size_t)index * slab->size), slab->size, deferred,
-			                   visitor->argument))
+			if (visitor->visit(object, size, deferred, visitor->argument))
 				return false;
 		}
 	}

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""ctest perf/smoke: every part of perf/bench with tiny counts, and whether what it writes is sane.
+"""ctest perf/smoke: every part of perf/bench with tiny counts, and perf/misuse, and whether what they write is sane.
 
   perf/smoke.py BUILD
 """
 import json
 import math
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -82,6 +83,18 @@ def check_one_part(folder, build):
     check(all(after[name] == before[name] for name in PARTS if name != "malloc"), "another part changed")
 
 
+def check_misuse(folder, build):
+    path = os.path.join(folder, "misuse.json")
+    done = subprocess.run([sys.executable, os.path.join(os.path.dirname(BENCH), "misuse"), "--runs", "2", "--cases",
+                           "double-free,double-free-merged", "--allocators", "glibc,qslab", "--build", build,
+                           "--json", path], capture_output=True, text=True)
+    check(done.returncode == 0, f"perf/misuse: status {done.returncode}\n{done.stderr}")
+    worst = load(path)["worst"]
+    check([cells["qslab"] for cells in worst.values()] == ["caught", "caught"], f"perf/misuse:\n{done.stdout}")
+    check(worst["double-free"]["glibc"] == "caught", f"perf/misuse:\n{done.stdout}")
+    check(re.search(r"^\| \*\*caught\*\* \| [12] \| 2 \|$", done.stdout, re.M), f"perf/misuse counts:\n{done.stdout}")
+
+
 def main():
     build = os.path.abspath(sys.argv[1])
     with tempfile.TemporaryDirectory(prefix="qslab-smoke-") as folder:
@@ -89,6 +102,7 @@ def main():
               "--json", os.path.join(folder, "results.json"))
         check_results(folder)
         check_one_part(folder, build)
+        check_misuse(folder, build)
     print("every part ran, and what it wrote is sane")
 
 

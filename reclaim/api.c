@@ -27,9 +27,9 @@ static unsigned class_at(const char *call, const void *start, size_t *size)
 	if (is_start(entry, start, classes[class].divisor))
 		return class;
 	large = large_find(start);
-	if (!large || large->span.start != start)
+	if (!large || large_start(large) != start)
 		misuse_pointer(call, start);
-	*size = large->size;
+	*size = large_usable(large);
 	return CLASS_LARGE;
 }
 

@@ -2,6 +2,7 @@
 #include "release.h"
 #include "alloc/debug.h"
 #include "alloc/fast.h"
+#include "alloc/harden.h"
 #include "alloc/heap.h"
 #include "alloc/large.h"
 #include "alloc/misuse.h"
@@ -16,6 +17,20 @@ void release_wipe(void **objects, unsigned count, unsigned class)
 		return;
 	for (unsigned i = 0; i < count; i++)
 		memset(objects[i], 0, classes[class].size);
+}
+
+/* Those of size classes. The others, of caches' own, are left in front; how many. */
+static unsigned free_hardened(void **objects, unsigned count)
+{
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (entry_class(entry_of(objects[i])) < CLASS_OWN)
+			harden_free(call, objects[i]);
+		else
+			objects[left++] = objects[i];
+	}
+	return left;
 }
 
 void release_objects(void **objects, unsigned count)
@@ -33,6 +48,8 @@ void release_objects(void **objects, unsigned count)
 			misuse_pointer(call, objects[i]); /* retired twice, or freed too: its slab is gone */
 		release_wipe(&objects[i], 1, entry_class(entry));
 	}
+	if (unlikely(hardened))
+		count = free_hardened(objects, count);
 	if (likely(heap)) {
 		heap_return(heap, objects, count);
 		return;

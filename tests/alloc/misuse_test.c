@@ -69,6 +69,30 @@ Test(misuse, double_free)
 	}
 }
 
+/* It is in a magazine or, after many others, in its slab. */
+static void realloc_freed(size_t size, int between)
+{
+	void *others[2000], *p = qslab_malloc(size);
+	for (int i = 0; i < between; i++)
+		others[i] = qslab_malloc(size);
+	qslab_free(p);
+	for (int i = 0; i < between; i += 2)
+		qslab_free(others[i]);
+	qslab_realloc(p, size - 1);
+}
+static void realloc_freed_at_once(void *size) { realloc_freed((size_t)size, 0); }
+static void realloc_freed_later(void *size) { realloc_freed((size_t)size, 2000); }
+
+Test(misuse, realloc_of_a_freed_object)
+{
+	size_t sizes[] = {16, 64, 1000, 5000, 100000};
+	for (int i = 0; i < 5; i++)
+		expect_abort(realloc_freed_at_once, (void *)sizes[i], "qslab_realloc(0x", "use of a freed");
+	for (int i = 0; i < 4; i++)
+		expect_abort(realloc_freed_later, (void *)sizes[i], "qslab_realloc(0x", "use of a freed");
+	expect_abort(realloc_freed_at_once, (void *)(1 << 20), "qslab_realloc(0x", "not a qslab object");
+}
+
 /* A live object may look like a freed one. */
 Test(misuse, a_copied_mark_is_no_double_free)
 {
@@ -76,6 +100,7 @@ Test(misuse, a_copied_mark_is_no_double_free)
 		void *p = qslab_malloc(size), *q = qslab_malloc(size);
 		qslab_free(p);
 		memcpy(q, p, 16);
+		cr_assert(qslab_realloc(q, size) == q);
 		qslab_free(q);
 		void *again = qslab_malloc(size);
 		cr_assert(again == q || again == p);

@@ -16,7 +16,7 @@ cd "$source" || fail "no source"
 export COMPILE="musl-gcc -std=gnu17 -O2 -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-builtin -DQSLAB_NO_JEMALLOC \
 	-Wall -Wextra -Wshadow -Werror -Iinclude -I. -idirafter $work/include"
 export work
-ls alloc/*.c rcu/*.c reclaim/*.c | grep -vE 'jemalloc\.c|alloc/count\.c' |
+ls alloc/*.c rcu/*.c reclaim/*.c | grep -vE 'jemalloc\.c|alloc/(count|fault)\.c' |
 	timeout -k 5 "$limit" xargs -P2 -I{} sh -c '$COMPILE -c {} -o "$work/$(echo {} | tr / -).o"' || fail "does not compile"
 library=$work/libqslab-malloc.so
 musl-gcc -shared -Wl,--version-script=alloc/qslab-malloc.map -Wl,-z,now -Wl,-z,nodelete -Wl,-z,defs "$work"/*.o -o "$library" \

@@ -66,7 +66,7 @@ static inline int every_size(size_t *sizes)
 	int count = 0;
 	for (size_t size = 1; size < 300000; count++) {
 		void *object = qslab_malloc(size);
-		sizes[count] = qslab_usable_size(object);
+		sizes[count] = qslab_good_size(size);
 		size = sizes[count] + 1;
 		qslab_free(object);
 	}
