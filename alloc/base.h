@@ -81,6 +81,8 @@ static inline void lock_wait(struct lock *lock)
 		if (turn < 64) {
 #if defined(__x86_64__)
 			__builtin_ia32_pause();
+#elif defined(__aarch64__)
+			__asm__ volatile("yield");
 #endif
 		} else {
 			nanosleep(&(struct timespec){0, 20000}, NULL);

@@ -19,6 +19,8 @@ static void *last_page(struct span span, size_t pages)
 
 bool guard_add(struct span span, size_t pages)
 {
+	if (system_page > PAGE_SIZE) /* it would be as large: none */
+		return false;
 	if (atomic_fetch_add_explicit(&guards, 1, relaxed) < GUARDS_MOST &&
 	    !mprotect(last_page(span, pages), PAGE_SIZE, PROT_NONE))
 		return true;

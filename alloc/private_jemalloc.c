@@ -9,6 +9,7 @@
 #include "segment.h"
 
 #include <sys/mman.h>
+#include <sys/types.h>
 
 struct mapping {
 	uint64_t start, size; /* size 0: none */
@@ -64,6 +65,24 @@ void source_publish(struct qslab_segment_meta *out)
 {
 	out->source = (uintptr_t)mappings.list;
 	out->source_count = sizeof mappings.list / sizeof *mappings.list;
+}
+
+/*
+ * MALLOC_CONF and /etc/malloc.conf are for the program's own jemalloc, of whatever release: this copy would obey them, or
+ * complain of them.
+ */
+char *qslab_je_secure_getenv(const char *name);
+char *qslab_je_secure_getenv(const char *name)
+{
+	(void)name;
+	return NULL;
+}
+
+ssize_t qslab_je_readlink(const char *path, char *buffer, size_t size);
+ssize_t qslab_je_readlink(const char *path, char *buffer, size_t size)
+{
+	(void)path, (void)buffer, (void)size;
+	return -1;
 }
 
 /*

@@ -23,7 +23,12 @@
 
 struct region region __attribute__((aligned(CACHE_LINE)));
 
-#define MAP_PAGE_ENTRIES (PAGE_SIZE / sizeof(uint64_t))
+#ifdef QSLAB_TEST_SYSTEM_PAGE /* so large, for all that is known here (tests/portability/system_page.h) */
+size_t system_page = QSLAB_TEST_SYSTEM_PAGE;
+#else
+size_t system_page = PAGE_SIZE;
+#endif
+
 #define MAP_ENTRIES_PER_BYTE(region_bytes) ((region_bytes) >> PAGE_SHIFT << 3)
 
 /* Maps exactly there, or not at all. */
@@ -98,6 +103,8 @@ static bool place_window(void)
 
 bool region_init(void)
 {
+	size_t page = getauxval(AT_PAGESZ);
+	system_page = page > system_page ? page : system_page;
 	return place_window() || reserve();
 }
 
@@ -119,6 +126,7 @@ static bool map_ahead(size_t end)
 	size_t extra = region.ahead / 8;
 	extra = extra < STEP_LEAST ? STEP_LEAST : extra > STEP_MOST ? STEP_MOST : extra;
 	size_t more = ALIGN_UP(end + extra, STEP_LEAST);
+	end = ALIGN_UP(end, system_page);
 
 	for (size_t to = more > region.window ? end : more;; to = end) {
 		if (map_at(region.base + region.ahead, to - region.ahead)) {
@@ -177,18 +185,27 @@ bool region_grow_at(void *at, size_t size)
 
 void region_purge(void *start, size_t size)
 {
-	if (load_relaxed(&region.patched) && region_renew(start, size))
+	char *end = (char *)start + size;
+	char *from = (char *)ALIGN_UP((uintptr_t)start, system_page), *to = (char *)((uintptr_t)end & ~(system_page - 1));
+
+	if (from >= to) {
+		memset(start, 0, size);
 		return;
-	if (madvise(start, size, MADV_DONTNEED))
-		memset(start, 0, size); /* locked (mlockall): what they hold goes all the same */
+	}
+	memset(start, 0, (size_t)(from - (char *)start));
+	memset(to, 0, (size_t)(end - to));
+	if (load_relaxed(&region.patched) && region_renew(from, (size_t)(to - from)))
+		return;
+	if (madvise(from, (size_t)(to - from), MADV_DONTNEED))
+		memset(from, 0, (size_t)(to - from)); /* locked (mlockall): what they hold goes all the same */
 }
 
 void region_release(void *start, size_t size)
 {
 	region_purge(start, size);
 	/* the part of the page map that these pages fill alone holds nothing now */
-	uintptr_t map = ALIGN_UP((uintptr_t)(region.map + region_page(start)), PAGE_SIZE);
-	uintptr_t end = (uintptr_t)(region.map + region_page(start) + (size >> PAGE_SHIFT)) & ~(PAGE_SIZE - 1);
+	uintptr_t map = ALIGN_UP((uintptr_t)(region.map + region_page(start)), system_page);
+	uintptr_t end = (uintptr_t)(region.map + region_page(start) + (size >> PAGE_SHIFT)) & ~(system_page - 1);
 	if (map < end)
 		madvise((void *)map, end - map, MADV_DONTNEED);
 }
@@ -196,10 +213,10 @@ void region_release(void *start, size_t size)
 void region_merge(void *start, size_t size, void *seam)
 {
 	size_t first = region_page(start), end = first + (size >> PAGE_SHIFT);
-	size_t chunk = region_page(seam) & ~(MAP_PAGE_ENTRIES - 1);
+	size_t entries = system_page / sizeof *region.map, chunk = region_page(seam) & ~(entries - 1);
 
-	if (chunk >= first && chunk + MAP_PAGE_ENTRIES <= end)
-		madvise(region.map + chunk, PAGE_SIZE, MADV_DONTNEED);
+	if (chunk >= first && chunk + entries <= end)
+		madvise(region.map + chunk, system_page, MADV_DONTNEED);
 }
 
 bool region_renew(void *start, size_t size)
