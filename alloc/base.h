@@ -28,6 +28,10 @@
 #define MARK(name) ((void)0)
 #endif
 
+#ifndef FAULT /* a test build has it from fault.h */
+#define FAULT(place) false
+#endif
+
 #define relaxed memory_order_relaxed
 #define acquire memory_order_acquire
 #define release memory_order_release
@@ -81,6 +85,8 @@ static inline void wait_turn(unsigned turn)
 	if (turn < 64) {
 #if defined(__x86_64__)
 		__builtin_ia32_pause();
+#elif defined(__aarch64__)
+		__asm__ volatile("yield");
 #endif
 	} else {
 		nanosleep(&(struct timespec){0, 20000}, NULL);

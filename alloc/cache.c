@@ -194,7 +194,7 @@ size_t cache_empty(struct qslab_cache *cache, void **first, unsigned most)
 		lock_drop(&heap->lock);
 	}
 	/* none lives: what slabs are left, another thread's trim or drain has in its hands, about to destroy them */
-	for (unsigned turn = 0; !live && atomic_load_explicit(&own_class(cache->class)->slabs, acquire); turn++)
+	while (!live && atomic_load_explicit(&own_class(cache->class)->slabs, acquire))
 		nanosleep(&(struct timespec){0, 20000}, NULL); /* pairs with slab_destroy */
 	return live;
 }

@@ -271,16 +271,22 @@ void debug_start(void)
 		report_line("qslab: QSLAB_RCU_DEBUG is ignored in the hardened mode");
 	if (hardened)
 		kept_start();
-	if ((!options.rcu_debug && !every && !hardened) || !stack_start())
+	if (!options.rcu_debug && !every && !hardened)
 		return;
+	if (!stack_start()) {
+		report_line("qslab: no memory for QSLAB_RCU_DEBUG or QSLAB_RCU_SAMPLE, ignored");
+		return;
+	}
 	if (every)
 		watched = sample_start(every);
 	if (!options.rcu_debug || hardened)
 		return;
 	void *ring = mmap(NULL, QUARANTINE_OBJECTS * sizeof *quarantine.ring, PROT_READ | PROT_WRITE,
 	                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (ring == MAP_FAILED)
+	if (ring == MAP_FAILED) {
+		report_line("qslab: no memory for QSLAB_RCU_DEBUG, ignored");
 		return;
+	}
 	quarantine.ring = ring;
 	thread_heap_give_up();
 	careful = watched = tracking = true;

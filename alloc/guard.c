@@ -19,6 +19,8 @@ static void *last_page(struct span span, size_t pages)
 
 bool guard_add(struct span span, size_t pages)
 {
+	if (system_page > PAGE_SIZE) /* it would be as large: none */
+		return false;
 	if (atomic_fetch_add_explicit(&guards, 1, relaxed) < GUARDS_MOST &&
 	    !mprotect(last_page(span, pages), PAGE_SIZE, PROT_NONE))
 		return true;
@@ -28,7 +30,8 @@ bool guard_add(struct span span, size_t pages)
 
 void guard_remove(struct span span, size_t pages)
 {
-	mprotect(last_page(span, pages), PAGE_SIZE, PROT_READ | PROT_WRITE); /* joins mappings: cannot fail for want of them */
+	if (mprotect(last_page(span, pages), PAGE_SIZE, PROT_READ | PROT_WRITE))
+		region_renew(last_page(span, pages), PAGE_SIZE); /* or it stays protected, in the next owner's hands */
 	atomic_fetch_sub_explicit(&guards, 1, relaxed);
 }
 

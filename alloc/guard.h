@@ -1,7 +1,8 @@
 /*
  * Guard pages, in the hardened mode: the last page of every span of objects, and one on either side of every chunk of
  * descriptors, may not be touched, so that no run of writes leaves the span or chunk it began in. Each guard splits a
- * mapping, and the system allows a process a number of those: beyond GUARDS_MOST spans get none.
+ * mapping, and the system allows a process a number of those: beyond GUARDS_MOST spans get none,
+ * and none do where the system's pages are larger than ours.
  */
 #ifndef QSLAB_ALLOC_GUARD_H
 #define QSLAB_ALLOC_GUARD_H

@@ -384,8 +384,8 @@ void harden_start(void)
 	careful = hardened = true;
 }
 
-void harden_publish(struct qslab_segment_held *out)
+void harden_publish(struct qslab_segment_quarantine *out)
 {
-	out->quarantine = hardened ? PUBLISH_WORD(places[0], 8) : 0;
-	out->quarantine_count = PLACES;
+	out->objects = hardened ? PUBLISH_WORD(places[0], 8) : 0;
+	out->count = PLACES;
 }

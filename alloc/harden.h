@@ -28,7 +28,6 @@
 
 struct large;
 struct object;
-struct qslab_segment_held;
 
 /* Const from the first allocation on. */
 extern bool hardened;
@@ -66,8 +65,6 @@ size_t harden_quarantined(void);
 
 /* Calls back for each object in the quarantine. */
 void harden_each_quarantined(void (*callback)(void *object, void *argument), void *argument);
-
-void harden_publish(struct qslab_segment_held *out);
 
 /* An even random number below `bound`. For chance, not for secrets. */
 uint64_t harden_random(uint64_t bound);

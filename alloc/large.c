@@ -139,10 +139,10 @@ static struct large *create(size_t size, size_t reserve, size_t alignment, bool 
 	large->asked = hardened ? size : 0;
 	large->offset = 0;
 	large->guarded = false;
-	large->pages = PAGES_OF(size) + (hardened ? 1 : reserve);
+	large->pages = whole_pages(PAGES_OF(size) + (hardened ? 1 : reserve));
 	large->span = span_alloc(large->pages, alignment, zero);
 	if (!large->span.start && reserve && !hardened) {
-		large->pages = PAGES_OF(size);
+		large->pages = whole_pages(PAGES_OF(size));
 		large->span = span_alloc(large->pages, alignment, zero);
 	}
 	if (!large->span.start) {
@@ -161,9 +161,9 @@ static struct large *create(size_t size, size_t reserve, size_t alignment, bool 
 
 void *large_alloc(size_t size, size_t alignment, bool zero)
 {
-	size_t least = alignment < PAGE_SIZE ? PAGE_SIZE : alignment;
+	size_t least = alignment < system_page ? system_page : alignment;
 
-	if (size > PTRDIFF_MAX - PAGE_SIZE || alignment > PTRDIFF_MAX / 2) {
+	if (size > PTRDIFF_MAX - system_page || alignment > PTRDIFF_MAX / 2) {
 		errno = ENOMEM;
 		return NULL;
 	}
@@ -221,6 +221,7 @@ void large_free(const char *call, void *pointer)
 static bool move_pages(void *to, void *from, size_t size)
 {
 	store_relaxed(&region.patched, true);
+	size = ALIGN_UP(size, system_page);
 	if (mremap(from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == to)
 		return true;
 	region_renew(to, size); /* a failed mremap may have unmapped the target */
@@ -231,7 +232,7 @@ static void *move(struct large *large, size_t size)
 {
 	size_t pages = PAGES_OF(size);
 	bool by_page_tables = large->size >= MOVE_BY_PAGE_TABLES;
-	struct large *new = create(size, by_page_tables ? pages / 2 : 0, PAGE_SIZE, hardened);
+	struct large *new = create(size, by_page_tables ? pages / 2 : 0, system_page, hardened);
 	if (!new) {
 		errno = ENOMEM;
 		return NULL;
@@ -269,9 +270,9 @@ void *large_resize(struct large *large, size_t size)
 		return large->span.start;
 	}
 	if (bytes > large->size && pages > large->pages) {
-		size_t extended = pages + pages / 8; /* steps to come */
+		size_t extended = whole_pages(pages + pages / 8); /* steps to come */
 		if (!span_extend(large->span, large->pages, extended)) {
-			extended = pages;
+			extended = whole_pages(pages);
 			if (!span_extend(large->span, large->pages, extended))
 				return move(large, size);
 		}

@@ -14,7 +14,7 @@
 
 struct large {
 	struct span span;
-	size_t pages;              /* of the span */
+	size_t pages;              /* of the span: whole pages of the system's, which are its own */
 	size_t size;               /* whole pages of the object */
 	size_t asked;              /* the hardened mode's: the object's own bytes; else 0 */
 	uint32_t offset;           /* of the object in its first page: 0, but for sampled ones of the hardened mode */

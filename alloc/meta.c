@@ -74,7 +74,7 @@ static void use_chunk(void *start, size_t size)
 
 static void *map_chunk(void)
 {
-	size_t guard = hardened ? PAGE_SIZE : 0, size = 2 * (CHUNK + guard);
+	size_t guard = hardened ? system_page : 0, size = 2 * (CHUNK + guard);
 	uint8_t *got = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (got == MAP_FAILED)
 		return NULL;
@@ -152,6 +152,16 @@ static void own_free(struct own_chunk *own, void *freed)
 	}
 }
 
+/* Pages, and all those that share one of the system's with them. */
+static uint64_t rounded(uint64_t pages)
+{
+	for (size_t page = 0, whole = whole_pages(1); whole > 1 && page < CHUNK_PAGES; page += whole) {
+		uint64_t shared = (((uint64_t)1 << whole) - 1) << page;
+		pages |= pages & shared ? shared : 0;
+	}
+	return pages;
+}
+
 static void own_trim(struct own_chunk *own)
 {
 	uint64_t busy = 1;
@@ -159,7 +169,8 @@ static void own_trim(struct own_chunk *own)
 	for (unsigned i = 0; i < own->chunk.pieces; i++)
 		if (!(own->free[i / 64] >> i % 64 & 1))
 			busy |= pages_of_piece(own, i);
-	for (uint64_t idle = own->chunk.used_pages & ~busy; idle;) {
+	busy = rounded(busy);
+	for (uint64_t idle = rounded(own->chunk.used_pages) & ~busy; idle;) {
 		unsigned first = (unsigned)__builtin_ctzll(idle);
 		uint64_t others = ~(idle >> first); /* not 0: bit 0 of idle is clear, or first is above 0 */
 		unsigned count = (unsigned)__builtin_ctzll(others);
@@ -200,6 +211,8 @@ void *meta_alloc(size_t size)
 	void *result = NULL;
 
 	assert(units <= UNITS);
+	if (FAULT(META))
+		return NULL;
 	lock_take(&pool.lock);
 	if (pool.free[units]) {
 		result = pool.free[units];

@@ -93,7 +93,7 @@ void misuse_pointer(const char *call, const void *pointer)
 		foreign(call, pointer);
 	struct large *kept = kept_find(pointer);
 	if (kept && large_start(kept) == pointer)
-		misuse_double_free(call, pointer, large_usable(kept));
+		misuse_ended(call, pointer, large_usable(kept), "double free, or use after free, of a");
 	if (!object_find(pointer, &object))
 		die("qslab: %s(%p): not a qslab object: nothing live is there; a double free, or never allocated",
 		    call, pointer);

@@ -74,16 +74,19 @@ static void complain(const char *text, size_t length, const char *why)
 	report_line("qslab: environment %.*s: %s", shown < 160 ? (int)shown : 160, text, why);
 }
 
-static bool same(const char *known_name, const char *text, size_t length)
+/* In a list names are written in small letters, without QSLAB_. */
+static bool same(const char *known_name, const char *text, size_t length, bool listed)
 {
-	for (; length && *known_name; length--)
-		if (*known_name++ != (*text >= 'a' && *text <= 'z' ? *text - 'a' + 'A' : *text) || !*text++)
+	if (listed)
+		known_name += sizeof "QSLAB_" - 1;
+	for (; length && *known_name; length--, text++)
+		if (*known_name++ != (!listed ? *text : *text >= 'a' && *text <= 'z' ? *text - 'a' + 'A' : *text == '_' ? '_' : 0))
 			return false;
 	return !length && !*known_name;
 }
 
-/* NAME=VALUE, or NAME alone for 1, of that length; `prefix` is what known names have before NAME. */
-static void take(const char *text, size_t length, size_t prefix)
+/* NAME=VALUE, or NAME alone for 1, of that length. */
+static void take(const char *text, size_t length, bool listed)
 {
 	const char *equals = memchr(text, '=', length);
 	size_t name = equals ? (size_t)(equals - text) : length;
@@ -92,7 +95,7 @@ static void take(const char *text, size_t length, size_t prefix)
 
 	for (unsigned i = 0; i < sizeof known / sizeof *known; i++) {
 		const struct option *option = &known[i];
-		if (!same(option->name + prefix, text, name))
+		if (!same(option->name, text, name, listed))
 			continue;
 		if ((option->kind == FLAG && !parse_flag(value, value_length, option->value)) ||
 		    (option->kind == BYTES && !parse_bytes(value, value_length, option->value)))
@@ -108,7 +111,7 @@ static void take_list(const char *text)
 	for (size_t length; *text; text += length + (text[length] == ',')) {
 		length = strcspn(text, ",");
 		if (length)
-			take(text, length, sizeof "QSLAB_" - 1);
+			take(text, length, true);
 	}
 }
 
@@ -124,7 +127,7 @@ void option_init(void)
 		if (strncmp(text, "QSLAB_", 6) || !strchr(text, '='))
 			continue;
 		if (strncmp(text, list, sizeof list - 1))
-			take(text, strlen(text), 0);
+			take(text, strlen(text), false);
 		else
 			take_list(text + sizeof list - 1);
 	}

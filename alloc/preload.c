@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -78,16 +79,18 @@ EXPORT int posix_memalign(void **out, size_t alignment, size_t size)
 
 EXPORT void *valloc(size_t size)
 {
-	return aligned_malloc(PAGE_SIZE, size);
+	return aligned_malloc((size_t)getpagesize(), size);
 }
 
 EXPORT void *pvalloc(size_t size)
 {
-	if (size > PTRDIFF_MAX - PAGE_SIZE) {
+	size_t page = (size_t)getpagesize();
+
+	if (size > PTRDIFF_MAX - page) {
 		errno = ENOMEM;
 		return NULL;
 	}
-	return aligned_malloc(PAGE_SIZE, ALIGN_UP(size, PAGE_SIZE));
+	return aligned_malloc(page, ALIGN_UP(size, page));
 }
 
 EXPORT size_t malloc_usable_size(void *object)
@@ -133,6 +136,7 @@ EXPORT int mallopt(int parameter, int value)
 	return 1;
 }
 
+#ifdef __GLIBC__ /* the family is smaller elsewhere */
 EXPORT struct mallinfo2 mallinfo2(void)
 {
 	struct qslab_memory m;
@@ -165,6 +169,7 @@ EXPORT struct mallinfo mallinfo(void)
 	};
 }
 #pragma GCC diagnostic pop
+#endif
 
 /* On the stream stderr, as in glibc, whose last lines are kept for those who parse them. */
 EXPORT void malloc_stats(void)

@@ -2,12 +2,14 @@
  * What the private copy of jemalloc calls under names of its own (tools/private-jemalloc).
  *
  * mmap: everything it maps itself is its own metadata, since extents come from the region. It is published, so that
- * tools can tell it from the program's memory.
+ * tools can tell it from the program's memory. When it starts it tries what madvise does on a page of its own, and
+ * writes there without asking whether it got one: then it has ours.
  */
 #define _GNU_SOURCE
 #include "segment.h"
 
 #include <sys/mman.h>
+#include <sys/types.h>
 
 struct mapping {
 	uint64_t start, size; /* size 0: none */
@@ -18,11 +20,15 @@ static struct {
 	struct mapping list[64]; /* lock; more than that are not known to tools */
 } mappings;
 
+static _Alignas(PAGE_SIZE) char trial[PAGE_SIZE];
+
 void *qslab_je_mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset);
 void *qslab_je_mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
 {
 	void *got = mmap(at, size, protection, flags, fd, offset);
 
+	if (got == MAP_FAILED && size == sizeof trial)
+		return trial;
 	lock_take(&mappings.lock);
 	for (unsigned i = 0; got != MAP_FAILED && i < sizeof mappings.list / sizeof *mappings.list; i++)
 		if (!mappings.list[i].size) {
@@ -39,6 +45,8 @@ int qslab_je_munmap(void *at, size_t size)
 {
 	uint64_t start = (uintptr_t)at, end = start + size;
 
+	if (at == trial)
+		return 0;
 	lock_take(&mappings.lock);
 	for (struct mapping *m = mappings.list; m < mappings.list + sizeof mappings.list / sizeof *m; m++) {
 		uint64_t last = m->start + m->size;
@@ -57,6 +65,24 @@ void source_publish(struct qslab_segment_meta *out)
 {
 	out->source = (uintptr_t)mappings.list;
 	out->source_count = sizeof mappings.list / sizeof *mappings.list;
+}
+
+/*
+ * MALLOC_CONF and /etc/malloc.conf are for the program's own jemalloc, of whatever release: this copy would obey them, or
+ * complain of them.
+ */
+char *qslab_je_secure_getenv(const char *name);
+char *qslab_je_secure_getenv(const char *name)
+{
+	(void)name;
+	return NULL;
+}
+
+ssize_t qslab_je_readlink(const char *path, char *buffer, size_t size);
+ssize_t qslab_je_readlink(const char *path, char *buffer, size_t size)
+{
+	(void)path, (void)buffer, (void)size;
+	return -1;
 }
 
 /*

@@ -237,11 +237,15 @@ void profile_start(void)
 
 	if (options.profile != PROFILE_NEVER && hardened)
 		report_line("qslab: QSLAB_PROFILE is ignored in the hardened mode");
-	if (options.profile == PROFILE_NEVER || careful || !stack_start())
+	if (options.profile == PROFILE_NEVER || careful)
 		return;
-	void *list = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (list == MAP_FAILED)
+	void *list = MAP_FAILED;
+	if (stack_start())
+		list = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (list == MAP_FAILED) {
+		report_line("qslab: no memory for QSLAB_PROFILE, ignored");
 		return;
+	}
 	memcpy(&random, (const void *)getauxval(AT_RANDOM), sizeof random);
 	profile_seed(random);
 	all.list = list;

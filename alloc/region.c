@@ -23,7 +23,12 @@
 
 struct region region __attribute__((aligned(CACHE_LINE)));
 
-#define MAP_PAGE_ENTRIES (PAGE_SIZE / sizeof(uint64_t))
+#ifdef QSLAB_TEST_SYSTEM_PAGE /* so large, for all that is known here (tests/portability/system_page.h) */
+size_t system_page = QSLAB_TEST_SYSTEM_PAGE;
+#else
+size_t system_page = PAGE_SIZE;
+#endif
+
 #define MAP_ENTRIES_PER_BYTE(region_bytes) ((region_bytes) >> PAGE_SHIFT << 3)
 
 /* Maps exactly there, or not at all. */
@@ -41,8 +46,21 @@ static bool map_at(uintptr_t at, size_t size)
 	return false;
 }
 
+/* Not even a little memory is to be had. */
+static bool nothing_left(void)
+{
+	void *got = mmap(NULL, MAP_STEP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (got == MAP_FAILED)
+		return true;
+	munmap(got, MAP_STEP);
+	return false;
+}
+
+/* For good, so not a small one for want of memory that may come back. */
 static bool reserve(void)
 {
+	if (nothing_left())
+		return false;
 	for (size_t size = RESERVE_MOST; size >= RESERVE_LEAST; size /= 2) {
 		size_t map_size = MAP_ENTRIES_PER_BYTE(size);
 		uint8_t *got = mmap(NULL, size + HUGE + map_size, PROT_NONE,
@@ -69,11 +87,11 @@ static bool place_window(void)
 		memcpy(&seed, random, sizeof seed);
 	for (unsigned attempt = 0; attempt < 8; attempt++, seed = seed * 6364136223846793005u + 1) {
 		uintptr_t at = WINDOW_LOWEST + (seed >> 20) % WINDOW_PLACES * GIB;
-		region.map = (void *)at;
-		region.base = ALIGN_UP(at + MAP_ENTRIES_PER_BYTE(WINDOW), GIB);
-		region.window = WINDOW;
 		if (map_at(at, MAP_STEP)) {
+			region.map = (void *)at;
 			region.map_size = MAP_STEP;
+			region.window = WINDOW;
+			region.base = ALIGN_UP(at + MAP_ENTRIES_PER_BYTE(WINDOW), GIB);
 			return true;
 		}
 		if (errno == ENOMEM)
@@ -85,6 +103,8 @@ static bool place_window(void)
 
 bool region_init(void)
 {
+	size_t page = getauxval(AT_PAGESZ);
+	system_page = page > system_page ? page : system_page;
 	return place_window() || reserve();
 }
 
@@ -106,6 +126,7 @@ static bool map_ahead(size_t end)
 	size_t extra = region.ahead / 8;
 	extra = extra < STEP_LEAST ? STEP_LEAST : extra > STEP_MOST ? STEP_MOST : extra;
 	size_t more = ALIGN_UP(end + extra, STEP_LEAST);
+	end = ALIGN_UP(end, system_page);
 
 	for (size_t to = more > region.window ? end : more;; to = end) {
 		if (map_at(region.base + region.ahead, to - region.ahead)) {
@@ -164,16 +185,27 @@ bool region_grow_at(void *at, size_t size)
 
 void region_purge(void *start, size_t size)
 {
-	if (!load_relaxed(&region.patched) || !region_renew(start, size))
-		madvise(start, size, MADV_DONTNEED);
+	char *end = (char *)start + size;
+	char *from = (char *)ALIGN_UP((uintptr_t)start, system_page), *to = (char *)((uintptr_t)end & ~(system_page - 1));
+
+	if (from >= to) {
+		memset(start, 0, size);
+		return;
+	}
+	memset(start, 0, (size_t)(from - (char *)start));
+	memset(to, 0, (size_t)(end - to));
+	if (load_relaxed(&region.patched) && region_renew(from, (size_t)(to - from)))
+		return;
+	if (madvise(from, (size_t)(to - from), MADV_DONTNEED))
+		memset(from, 0, (size_t)(to - from)); /* locked (mlockall): what they hold goes all the same */
 }
 
 void region_release(void *start, size_t size)
 {
 	region_purge(start, size);
 	/* the part of the page map that these pages fill alone holds nothing now */
-	uintptr_t map = ALIGN_UP((uintptr_t)(region.map + region_page(start)), PAGE_SIZE);
-	uintptr_t end = (uintptr_t)(region.map + region_page(start) + (size >> PAGE_SHIFT)) & ~(PAGE_SIZE - 1);
+	uintptr_t map = ALIGN_UP((uintptr_t)(region.map + region_page(start)), system_page);
+	uintptr_t end = (uintptr_t)(region.map + region_page(start) + (size >> PAGE_SHIFT)) & ~(system_page - 1);
 	if (map < end)
 		madvise((void *)map, end - map, MADV_DONTNEED);
 }
@@ -181,10 +213,10 @@ void region_release(void *start, size_t size)
 void region_merge(void *start, size_t size, void *seam)
 {
 	size_t first = region_page(start), end = first + (size >> PAGE_SHIFT);
-	size_t chunk = region_page(seam) & ~(MAP_PAGE_ENTRIES - 1);
+	size_t entries = system_page / sizeof *region.map, chunk = region_page(seam) & ~(entries - 1);
 
-	if (chunk >= first && chunk + MAP_PAGE_ENTRIES <= end)
-		madvise(region.map + chunk, PAGE_SIZE, MADV_DONTNEED);
+	if (chunk >= first && chunk + entries <= end)
+		madvise(region.map + chunk, system_page, MADV_DONTNEED);
 }
 
 bool region_renew(void *start, size_t size)

@@ -40,6 +40,18 @@ struct region {
 
 extern struct region region;
 
+/*
+ * The system's page: PAGE_SIZE, or more on some kernels of arm64. Const after region_init. Memory is mapped, protected,
+ * moved and given back in whole ones.
+ */
+extern size_t system_page;
+
+/* So many pages, and what fills the last of the system's. */
+static inline size_t whole_pages(size_t pages)
+{
+	return ALIGN_UP(pages << PAGE_SHIFT, system_page) >> PAGE_SHIFT;
+}
+
 bool region_init(void);
 
 /* Fresh, zeroed, readable and writable pages at the region's end; NULL if there are none. */
@@ -48,7 +60,7 @@ void *region_grow(size_t size, size_t alignment);
 /* The same, but only directly at address `at`; false if that is not the end or cannot be had. */
 bool region_grow_at(void *at, size_t size);
 
-/* Gives the pages' memory back; they read as zero afterwards. Once patched, mends the mappings too. */
+/* Gives the memory of the system's pages that lie inside back; all reads as zero afterwards. Once patched, mends the mappings too. */
 void region_purge(void *start, size_t size);
 
 /* The same for pages that belong to no span, and for what the page map holds of them. */

@@ -1,8 +1,8 @@
 /*
  * Sampling (QSLAB_RCU_SAMPLE=N), cheap enough for production. About one in N slow allocations of at most a page gets
- * a page of its own: a large object with a struct sample. When it is freed, or its grace period is over, the page
- * is protected and kept (kept.h); who touches it then dies by SIGSEGV, after a report of who touched, who allocated, and
- * who retired or freed it. In the hardened mode a guard page lies behind it, and objects stand at either end of theirs.
+ * a page of the system's of its own: a large object with a struct sample. When it is freed, or its grace period is over,
+ * the page is protected and kept (kept.h); who touches it then dies by SIGSEGV, after a report of who touched, who allocated,
+ * and who retired or freed it. In the hardened mode a guard page lies behind it, and objects stand at either end of theirs.
  */
 #ifndef QSLAB_ALLOC_SAMPLE_H
 #define QSLAB_ALLOC_SAMPLE_H

@@ -126,7 +126,7 @@ void segment_init(void)
 	span_publish(&made->spans);
 	meta_publish(&made->meta);
 	kept_publish(&made->held);
-	harden_publish(&made->held);
+	harden_publish(&made->quarantine);
 	profile_publish(&made->profile);
 #ifdef QSLAB_JEMALLOC_PRIVATE
 	source_publish(&made->meta);

@@ -20,7 +20,7 @@
 
 #ifdef QSLAB_JEMALLOC_PRIVATE
 /*
- * The environment's MALLOC_CONF is the program's own; this string has the last word over it.
+ * Its only settings (private_jemalloc.c).
  * retain:false: extents from two calls of the alloc hook merge, so growth and large blocks find room; the
  * dalloc hook refuses, so they are kept all the same. lg_extent_max_active_fit: small spans may come from
  * large dirty extents, else those stay dirty beside fresh memory.
@@ -28,7 +28,7 @@
 extern const char *malloc_conf_2_conf_harder;
 const char *malloc_conf_2_conf_harder =
 	"narenas:1,tcache:false,background_thread:false,dirty_decay_ms:-1,muzzy_decay_ms:0,"
-	"retain:false,lg_extent_max_active_fit:20,abort_conf:false,confirm_conf:false,stats_print:false,prof:false,percpu_arena:disabled";
+	"retain:false,lg_extent_max_active_fit:20";
 
 /* jemalloc's own fork handlers would lock in the wrong order (fork.c); ours keep it idle across fork. */
 int qslab_je_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
@@ -133,7 +133,7 @@ static bool init(void)
 	extent_hooks_t *ours = &hooks;
 	char name[48];
 
-	if (mallctl("arenas.page", &page, &page_length, NULL, 0) || page != PAGE_SIZE)
+	if (mallctl("arenas.page", &page, &page_length, NULL, 0) || page != PAGE_SIZE || page < system_page)
 		return false;
 	if (mallctl("arenas.create", &arena, &length, &ours, sizeof ours))
 		return false;

@@ -1,8 +1,13 @@
-/* First fit over a sorted list of free page runs, on top of the region. Freed pages are purged at once. */
+/*
+ * First fit over a sorted list of free page runs, on top of the region. Freed pages are purged at once; those that share
+ * one of the system's with others, when these are free, too.
+ */
 #define _GNU_SOURCE
 #include "meta.h"
 #include "region.h"
 #include "source.h"
+
+#include <sys/mman.h>
 
 #define OWN_MOST ((size_t)64 << 10)
 
@@ -35,8 +40,8 @@ static struct run *describe(uintptr_t *start, uintptr_t end)
 	return *start == end ? NULL : meta_alloc(sizeof *run);
 }
 
-/* Lock held. Inserts [start, end) where it belongs, merging. */
-static void insert(uintptr_t start, uintptr_t end)
+/* Lock held. Inserts [start, end) where it belongs, merging; the run that has it, or NULL. */
+static struct run *insert(uintptr_t start, uintptr_t end)
 {
 	struct run **at = &source.runs;
 
@@ -51,17 +56,18 @@ static void insert(uintptr_t start, uintptr_t end)
 			near->next = after->next;
 			meta_free(after, sizeof *after);
 		}
-		return;
+		return near;
 	}
 	if (near && near->start == end) {
 		near->start = start;
-		return;
+		return near;
 	}
 	struct run *run = describe(&start, end);
 	if (run) {
 		*run = (struct run){near, start, end};
 		*at = run;
 	}
+	return run;
 }
 
 /* Lock held. Takes [start, end) out of the run at *at, which contains it. */
@@ -97,6 +103,21 @@ static void *mmap_alloc(size_t pages, size_t alignment, bool zero)
 	return region_grow(size, alignment);
 }
 
+/* Lock held. The run is zero. Gives back the system's pages that [start, end) has a part of, and the run all of. */
+static void give_back_shared(const struct run *run, uintptr_t start, uintptr_t end)
+{
+	uintptr_t from = start & ~(system_page - 1), to = ALIGN_UP(end, system_page);
+
+	if (from < run->start)
+		from += system_page;
+	if (to > run->end)
+		to -= system_page;
+	if (from < start && from < to)
+		madvise((void *)from, system_page, MADV_DONTNEED);
+	if (to > end && from < to)
+		madvise((void *)(to - system_page), system_page, MADV_DONTNEED);
+}
+
 static void mmap_free(void *start, size_t pages)
 {
 	size_t size = pages << PAGE_SHIFT;
@@ -104,7 +125,9 @@ static void mmap_free(void *start, size_t pages)
 	region_release(start, size);
 	atomic_fetch_add_explicit(&source_purged, size, relaxed);
 	lock_take(&source.lock);
-	insert((uintptr_t)start, (uintptr_t)start + size);
+	const struct run *run = insert((uintptr_t)start, (uintptr_t)start + size);
+	if (system_page > PAGE_SIZE && run)
+		give_back_shared(run, (uintptr_t)start, (uintptr_t)start + size);
 	lock_drop(&source.lock);
 }
 

@@ -39,8 +39,6 @@ static struct {
 	uint64_t waiting;                     /* lock: spans of jemalloc freed while the gate was closed */
 } cache;
 
-static atomic_size_t fail_after = SIZE_MAX;
-
 /* Lock held. */
 static struct span bin_pop(uint64_t *bin)
 {
@@ -155,22 +153,6 @@ void span_tick(void)
 	errno = saved;
 }
 
-static bool failing(void)
-{
-	size_t left = load_relaxed(&fail_after);
-	if (likely(left == SIZE_MAX))
-		return false;
-	if (left == 0)
-		return true;
-	store_relaxed(&fail_after, left - 1);
-	return false;
-}
-
-void span_fail_after(size_t after)
-{
-	store_relaxed(&fail_after, after);
-}
-
 /* Lock held. What was purged a moment ago would have served: that is regret. */
 static void take_from_source(size_t bytes)
 {
@@ -186,7 +168,7 @@ struct span span_alloc(size_t pages, size_t alignment, bool zero)
 	size_t bytes = pages << PAGE_SHIFT;
 	struct span span = {NULL, false};
 
-	if (failing() || pages > PTRDIFF_MAX >> PAGE_SHIFT)
+	if (FAULT(SPAN) || pages > PTRDIFF_MAX >> PAGE_SHIFT)
 		return span;
 	lock_take(&cache.lock);
 	if (pages <= SPAN_CACHED_PAGES && alignment <= PAGE_SIZE && (!zero || hardened)) { /* then all are zero */
@@ -290,7 +272,7 @@ void span_fork_done(void)
 
 bool span_extend(struct span span, size_t pages, size_t new_pages)
 {
-	bool done = gate_extend(span, pages, new_pages);
+	bool done = !FAULT(SPAN) && gate_extend(span, pages, new_pages);
 
 	if (done) {
 		lock_take(&cache.lock);

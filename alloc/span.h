@@ -52,7 +52,4 @@ void span_stats(struct span_stats *stats);
 void span_fork_done(void);
 void span_after_fork(void);
 
-/* Tests: the next `after` spans succeed, then all fail, until called with SIZE_MAX. */
-void span_fail_after(size_t after);
-
 #endif

@@ -9,7 +9,6 @@
 #include "unwind.h"
 
 #include <errno.h>
-#include <execinfo.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>

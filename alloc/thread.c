@@ -59,9 +59,9 @@ static bool init(void)
 		option_init();
 		class_init();
 		harden_start();
-		bool done = region_init() && !pthread_key_create(&exit_key, thread_exit);
-		if (done)
+		if (!region.base && region_init())
 			gate_init();
+		bool done = region.base && !pthread_key_create(&exit_key, thread_exit); /* else again, by a later call */
 		atomic_store_explicit(&ready, done, release);
 	}
 	lock_drop(&init_lock);
@@ -82,7 +82,11 @@ struct heap *thread_heap_get(void)
 	if (unlikely(profiling))
 		profile_attach(heap);
 	direct(heap); /* before the next call, which may allocate */
-	pthread_setspecific(exit_key, heap);
+	if (unlikely(pthread_setspecific(exit_key, heap))) { /* nobody would take it over at the thread's end */
+		direct(&heap_none);
+		heap_abandon(heap);
+		return NULL;
+	}
 	return heap;
 }
 

@@ -22,7 +22,6 @@
 #include "cfi.h"
 
 #include <dlfcn.h>
-#include <execinfo.h>
 #include <string.h>
 
 #if defined(__x86_64__) && defined(__LP64__) && defined(DLFO_STRUCT_HAS_EH_DBASE) /* there is _dl_find_object */
@@ -49,9 +48,11 @@ static int whole(const void *pc, void **frames, int most)
 
 	while (first < depth && all[first] != pc)
 		first++;
+	count(&unwind_counts.whole, 1);
+	if (first == depth)
+		return 0;
 	depth = depth - first < most ? depth - first : most;
 	memcpy(frames, all + first, (size_t)depth * sizeof *frames);
-	count(&unwind_counts.whole, 1);
 	return depth;
 }
 

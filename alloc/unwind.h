@@ -9,6 +9,21 @@
 
 #include "base.h"
 
+#if __has_include(<execinfo.h>)
+#include <execinfo.h>
+#else /* musl: no stack is known */
+static inline int backtrace(void **frames, int most)
+{
+	(void)frames, (void)most;
+	return 0;
+}
+
+static inline void backtrace_symbols_fd(void *const *frames, int count, int fd)
+{
+	(void)frames, (void)count, (void)fd;
+}
+#endif
+
 #define UNWIND_MOST 64
 
 /*

@@ -8,6 +8,9 @@
 #include "sections.h"
 
 #include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -19,7 +22,10 @@ void urcu_memb_unregister_thread(void);
 void urcu_mb_register_thread(void);
 void urcu_mb_unregister_thread(void);
 
-/* A program linked with --as-needed may name liburcu through us alone: then it is not loaded yet. */
+/*
+ * A program linked with --as-needed may name liburcu through us alone: then it is not loaded yet. If it cannot be, the
+ * process ends: a reader that nobody waits for would see freed memory.
+ */
 static void pass_on(const char *library, const char *name)
 {
 	void (*real)(void) = (void (*)(void))dlsym(RTLD_NEXT, name);
@@ -27,8 +33,14 @@ static void pass_on(const char *library, const char *name)
 		void *handle = dlopen(library, RTLD_NOW | RTLD_GLOBAL);
 		real = handle ? (void (*)(void))dlsym(handle, name) : NULL;
 	}
-	if (real)
-		real();
+	if (!real) {
+		char line[160];
+		int length = snprintf(line, sizeof line, "qslab: %s: %s cannot be loaded\n", name, library);
+		if (write(STDERR_FILENO, line, (size_t)length) >= 0)
+			abort();
+		abort();
+	}
+	real();
 }
 
 EXPORT void urcu_qsbr_register_thread(void)

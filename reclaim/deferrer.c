@@ -115,44 +115,11 @@ static struct deferrer *late_deferrer(void)
 	return deferrer;
 }
 
-/* This thread's, made if need be; NULL past its end, in the debug mode, or without memory. */
-static struct deferrer *get(void)
+/* What this thread has pending is sealed; the next thread takes the deferrer over. */
+static void give_up(struct deferrer *deferrer)
 {
-	if (likely(thread_deferrer != &deferrer_none))
-		return thread_deferrer;
-	if (thread_gone || !have_key || tracking)
-		return NULL;
-	struct deferrer *deferrer = acquire_deferrer();
-	if (deferrer)
-		pthread_setspecific(exit_key, deferrer);
-	return deferrer;
-}
-
-bool deferrer_append(const char *call, unsigned class, void *object, size_t size)
-{
-	int saved = errno;
-	struct deferrer *deferrer = get();
-
-	if (!deferrer && !(deferrer = late_deferrer()))
-		return false;
-	lock_take(&deferrer->lock);
-	struct appended result = append(deferrer, class, object, size, call);
-	lock_drop(&deferrer->lock);
-	if (result.pressure & PRESSURE_CROSSED)
-		pressure_tell();
-	if (result.cookie)
-		grace_demand(result.cookie, result.pressure & PRESSURE_HURRY);
-	reclaimer_notice((class == CLASS_LARGE && result.cookie) || (result.cookie && pressure_is_soft()));
-	errno = saved;
-	return result.done;
-}
-
-static void thread_exit(void *argument)
-{
-	struct deferrer *deferrer = argument;
 	uint64_t cookie = 0;
 
-	thread_gone = true;
 	lock_take(&deferrers.lock);
 	lock_take(&deferrer->lock);
 	for (EACH_USED_CLASS(deferrer, c, CLASS_NONE)) {
@@ -171,6 +138,48 @@ static void thread_exit(void *argument)
 	if (cookie)
 		grace_demand(cookie, false);
 	reclaimer_notice(true);
+}
+
+static void thread_exit(void *deferrer)
+{
+	thread_gone = true;
+	give_up(deferrer);
+}
+
+/* This thread's, made if need be; NULL past its end, in the debug mode, or without memory. */
+static struct deferrer *get(void)
+{
+	if (likely(thread_deferrer != &deferrer_none))
+		return thread_deferrer;
+	if (thread_gone || !have_key || tracking)
+		return NULL;
+	struct deferrer *deferrer = acquire_deferrer();
+	if (deferrer && unlikely(pthread_setspecific(exit_key, deferrer))) { /* nobody would end it */
+		give_up(deferrer);
+		return NULL;
+	}
+	return deferrer;
+}
+
+bool deferrer_append(const char *call, unsigned class, void *object, size_t size)
+{
+	int saved = errno;
+	struct deferrer *deferrer = get();
+
+	if (!deferrer && !(deferrer = late_deferrer())) {
+		errno = saved;
+		return false;
+	}
+	lock_take(&deferrer->lock);
+	struct appended result = append(deferrer, class, object, size, call);
+	lock_drop(&deferrer->lock);
+	if (result.pressure & PRESSURE_CROSSED)
+		pressure_tell();
+	if (result.cookie)
+		grace_demand(result.cookie, result.pressure & PRESSURE_HURRY);
+	reclaimer_notice((class == CLASS_LARGE && result.cookie) || (result.cookie && pressure_is_soft()));
+	errno = saved;
+	return result.done;
 }
 
 void deferrers_forget(unsigned class)

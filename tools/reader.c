@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -13,6 +14,7 @@
 #define NAP_NS 500000
 #define DOUBTS_MOST 200000
 #define TRIES 5 /* snapshots, of a process that takes memory or gives it back meanwhile */
+#define SEGMENT_LEAST offsetof(struct qslab_segment, quarantine) /* as version 2 began */
 
 struct reader {
 	struct source *source;
@@ -82,16 +84,17 @@ static size_t find_segments(struct source *source, const struct mappings *mappin
 	size_t count = 0;
 
 	for (size_t i = 0; i < mappings->count; i++) {
-		struct qslab_segment segment;
+		struct qslab_segment segment = {0};
 		uint64_t at = mappings->list[i].start;
 		if (!may_be_segment(&mappings->list[i], by_name) || !source_read(source, at, &segment, 16) ||
 		    segment.magic != QSLAB_SEGMENT_MAGIC)
 			continue;
-		if (segment.version != QSLAB_SEGMENT_VERSION || segment.size < sizeof segment) {
+		if (segment.version != QSLAB_SEGMENT_VERSION || segment.size < SEGMENT_LEAST) {
 			*other_version = segment.version;
 			continue;
 		}
-		if (!source_read(source, at, &segment, sizeof segment) || segment.page_size != PAGE)
+		size_t size = segment.size < sizeof segment ? segment.size : sizeof segment;
+		if (!source_read(source, at, &segment, size) || segment.page_size != PAGE)
 			continue;
 		GROW(*found, count);
 		(*found)[count++] = (struct allocator){.segment_address = at, .segment = segment};

@@ -3,6 +3,7 @@
 #include "reader_parts.h"
 
 #define HEAPS_MOST 1000000
+#define QUARANTINE_MOST (1 << 20)
 #define HEAP_SIZE_MOST ((size_t)1 << 20)
 #define SLOTS_MOST 4096
 #define TRIES 16
@@ -102,6 +103,26 @@ static bool read_heap(struct work *work, uint64_t at, const char *bytes)
 	return done;
 }
 
+/* The hardened mode's quarantine: as free, and as far from use, as what is in a magazine. */
+static bool read_quarantine(struct work *work)
+{
+	const struct qslab_segment_quarantine *quarantine = &work->segment->quarantine;
+	size_t count = quarantine->objects ? quarantine->count : 0;
+	uint64_t *objects;
+
+	if (!count)
+		return true;
+	if (count > QUARANTINE_MOST)
+		return false;
+	objects = need(malloc(count * sizeof *objects));
+	bool done = source_read(work->source, quarantine->objects, objects, count * sizeof *objects);
+	for (size_t i = 0; done && i < count; i++)
+		if (objects[i])
+			mark(work, &(struct found){objects[i], quarantine->objects + i * 8, 0, 0, MAGAZINE, false});
+	free(objects);
+	return done;
+}
+
 bool read_heaps(struct work *work)
 {
 	const struct qslab_segment_heaps *offsets = &work->segment->heaps;
@@ -118,7 +139,7 @@ bool read_heaps(struct work *work)
 		at = word_at(bytes, offsets->next);
 	}
 	free(bytes);
-	return done;
+	return done && read_quarantine(work);
 }
 
 /* ---- sums ------------------------------------------------------------------------------------------------------- */

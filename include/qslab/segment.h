@@ -205,8 +205,7 @@ struct qslab_segment_held {
 	uint64_t graves;             /* address of the pointer to the first dead slab that waits for a grace period; by next */
 	uint64_t samples;            /* address of `sample_count` u64s: descriptors of large objects that are protected, or 0 */
 	uint32_t sample_count;
-	uint32_t quarantine_count;
-	uint64_t quarantine;         /* address of `quarantine_count` u64s: free objects of the hardened mode, or 0; 0: no such mode */
+	uint32_t reserved;
 };
 
 struct qslab_segment_grace {
@@ -251,6 +250,13 @@ struct qslab_segment_profile {
 	uint32_t returns;            /* u64, in a heap: address of a second list of magazines, for frees; 0: none */
 };
 
+/* Free objects that the hardened mode keeps from use for a while. */
+struct qslab_segment_quarantine {
+	uint64_t objects;            /* address of `count` u64s: each an object of a size class, or 0; 0: not that mode */
+	uint32_t count;
+	uint32_t reserved;
+};
+
 /* ELF section of the library's code in a program, or another library, that it is linked into statically. */
 #define QSLAB_CODE_SECTION "qslab_text"
 
@@ -276,6 +282,7 @@ struct qslab_segment {
 	struct qslab_segment_grace grace;
 	struct qslab_segment_readers readers;
 	struct qslab_segment_profile profile;
+	struct qslab_segment_quarantine quarantine;
 };
 
 #ifdef __cplusplus

@@ -136,3 +136,27 @@ Test(basic, growing_buffer_rarely_moves)
 		cr_assert_eq(p[size - 1], (unsigned char)(size >> 16));
 	qslab_free(p);
 }
+
+/* Two in turn are in each other's way: they move, by page tables above 1 MiB where the kernel can. */
+Test(basic, buffers_that_grow_in_turn_keep_their_contents)
+{
+	enum { STEP = 1 << 20, STEPS = 24, STRIDE = 512 };
+	unsigned char *p[2] = {NULL, NULL};
+	unsigned moves = 0;
+	for (size_t n = 1; n <= STEPS; n++) {
+		for (int b = 0; b < 2; b++) {
+			unsigned char *q = qslab_realloc(p[b], n * STEP);
+			cr_assert_not_null(q);
+			moves += q != p[b];
+			p[b] = q;
+			for (size_t k = (n - 1) * STEP; k < n * STEP; k += STRIDE)
+				q[k] = (unsigned char)(k / STRIDE * 7 + n + (size_t)b);
+		}
+	}
+	cr_assert_gt(moves, 2u);
+	for (int b = 0; b < 2; b++) {
+		for (size_t k = 0; k < (size_t)STEPS * STEP; k += STRIDE)
+			cr_assert_eq(p[b][k], (unsigned char)(k / STRIDE * 7 + k / STEP + 1 + (size_t)b));
+		qslab_free(p[b]);
+	}
+}

@@ -2,7 +2,7 @@
 #ifndef QSLAB_TESTS_CHECK_H
 #define QSLAB_TESTS_CHECK_H
 
-#ifdef __SANITIZE_THREAD__
+#if defined(__SANITIZE_THREAD__) || defined(QSLAB_PLAIN_TESTS)
 #include "plain.h"
 #else
 #include <criterion/criterion.h>

@@ -1,6 +1,6 @@
 /*
- * Criterion's words over a plain runner, for ThreadSanitizer builds: Criterion's own runner maps memory where
- * TSan's shadow lies. Each test runs in a forked child; the closing line counts them.
+ * Criterion's words over a plain runner, for ThreadSanitizer, where whose shadow lies Criterion's own maps memory, and
+ * for machines that are emulated. Each test runs in a forked child; the closing line counts them.
  */
 #ifndef QSLAB_TESTS_PLAIN_H
 #define QSLAB_TESTS_PLAIN_H

@@ -1,5 +1,4 @@
 /* Memory that goes back, and memory that is not to be had. */
-#include "alloc/span.h"
 #include "check.h"
 
 #include <errno.h>
@@ -146,28 +145,4 @@ Test(pressure, address_space_limit_set_before_first_use, .disabled = SANITIZED)
 Test(pressure, address_space_limit_set_later, .disabled = SANITIZED)
 {
 	under_limit(false);
-}
-
-/* Every span request in turn is the first that fails. */
-Test(pressure, spans_that_fail)
-{
-	static void *objects[4096];
-	size_t sizes[] = {16, 1000, 9000, 70000, 400000};
-	for (size_t after = 0; after < 40; after++) {
-		span_fail_after(after);
-		for (int i = 0; i < 5; i++) {
-			size_t count = exhaust(objects, 1000, sizes[i]);
-			for (size_t k = 0; k < count; k++)
-				qslab_free(objects[k]);
-		}
-		errno = 0;
-		void *grown = qslab_realloc(qslab_malloc(20), 10 << 20);
-		cr_assert(grown || errno == ENOMEM);
-		span_fail_after(SIZE_MAX);
-		qslab_free(grown);
-		void *p = qslab_malloc(300000);
-		cr_assert_not_null(p);
-		qslab_free(p);
-		qslab_trim();
-	}
 }

@@ -55,7 +55,7 @@ for name in $known; do
 	write-freed-64-* | poison-* | fill-freed-64) # harmless if the object is in no one's hands until the end
 		hardened[$name]="write after free: [0-9]+-byte object $address changed at bytes"
 		chance+=" $name " ;;
-	double-free*) hardened[$name]="free\\($address\\): double free of a" ;;
+	double-free*) hardened[$name]="free\\($address\\): double free(, or use after free,)? of a" ;;
 	realloc-freed*) hardened[$name]="realloc\\($address\\): double free of a 80-byte object" ;;
 	*-sized-*) hardened[$name]="(operator delete|free_sized)\\($address, [0-9]+\\): the object was allocated with" ;;
 	esac

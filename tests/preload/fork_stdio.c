@@ -54,7 +54,7 @@ int main(void)
 			free(malloc(500000));
 			_exit(0);
 		}
-		int status;
+		int status = 0;
 		if (child < 0 || waitpid(child, &status, 0) < 0 || status) {
 			fprintf(stderr, "round %d: child's status %x\n", i, status);
 			return 1;

@@ -206,7 +206,7 @@ Test(sample, misuse)
 	sampled("free_retired", 200, SIGABRT);
 	EXPECT("free_retired", "free of a retired", "who_frees", "who_allocates", "who_retires");
 	sampled("retire_freed", 200, SIGABRT);
-	EXPECT("retire_freed", "nothing live is there", "who_retires_again", "who_allocates", "freed by", "who_frees");
+	EXPECT("retire_freed", "use after free, of a", "who_retires_again", "who_allocates", "freed by", "who_frees");
 }
 
 Test(sample, other_signals)

@@ -135,10 +135,10 @@ Test(walk, exactly_the_live_objects)
 	struct qslab_cache_stats now;
 	qslab_cache_stats(cache, &now);
 	cr_assert_eq(walk(cache), of_cache);
-	cr_assert_eq(now.live + now.deferred, of_cache);
+	cr_assert_eq((int)(now.live + now.deferred), of_cache);
 	for (int i = 0; i < seen_count; i++)
 		cr_assert_eq(seen[i].size, 88);
-	cr_assert_eq(stats().waiting, deferred);
+	cr_assert_eq((int)stats().waiting, deferred);
 	stop_at = 10;
 	cr_assert_eq(walk(NULL), 10);
 	stop_at = 0;

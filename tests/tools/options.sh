@@ -37,6 +37,20 @@ done
 for value in '' -1 on 4MB; do
 	says "QSLAB_PROFILE=$value" "bad value, ignored"
 done
+# several in one; each is reported as it would be alone
+for value in '' , harden harden=1 harden,stats=0 retain=16M,,rcu_soft=1K, harden=0,rcu_sample=10; do
+	silent "QSLAB_OPTIONS=$value"
+done
+in_list() {
+	env "QSLAB_OPTIONS=$1" LD_PRELOAD="$library" true 2>"$work/err" || fail "$1: exit status $?"
+	[ "$(cat "$work/err")" = "$(printf 'qslab: environment %s\n' "${@:2}")" ] || fail "$1: stderr: $(cat "$work/err")"
+}
+in_list HARDEN "HARDEN: unknown option, ignored"
+in_list harden,nonsense=3,retain=x "nonsense=3: unknown option, ignored" "retain=x: bad value, ignored"
+in_list harden=2,QSLAB_STATS=1,hard "harden=2: bad value, ignored" "QSLAB_STATS=1: unknown option, ignored" \
+	"hard: unknown option, ignored"
+env QSLAB_OPTIONS=harden,profile=1M QSLAB_RCU_DEBUG=1 LD_PRELOAD="$library" true 2>"$work/err"
+[ "$(grep -c '^qslab: QSLAB_[A-Z_]* is ignored in the hardened mode$' "$work/err")" = 2 ] || fail "$(cat "$work/err")"
 silent QSLAB_SOAK=1 QSLAB_LIBRARY=/nonexistent QSLABX=1 XQSLAB_STATS=2 QSLAB=1
 
 # each is reported, and a bad value leaves the default

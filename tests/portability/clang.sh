@@ -1,0 +1,19 @@
+# clang (19, or the one there is) builds the libraries and the tool with no warning, and what it built works.
+. "$(dirname "$0")/../programs/common.bash"
+source=$(readlink -f "$(dirname "$0")/../..")
+targets=(qslab qslab-malloc qslab-static qslab-tool basic_test torture preload_family preload_cxx)
+clang=$(command -v clang-19 || command -v clang) || skip "no clang"
+clang=$(basename "$clang")
+build=$work/$clang
+cmake -S "$source" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=$clang \
+	-DCMAKE_CXX_COMPILER=${clang/clang/clang++} -DCMAKE_COMPILE_WARNING_AS_ERROR=ON >>"$work/stderr" 2>&1 ||
+	fail "$clang: cmake"
+timeout -k 5 300 cmake --build "$build" --target "${targets[@]}" -j2 >"$work/log" 2>&1 ||
+	{ cat "$work/log"; fail "$clang: does not build"; }
+library=$build/lib/libqslab-malloc.so
+plain "$build/tests/basic_test" -j2 || fail "$clang: basic_test, status $?"
+plain "$build/tests/torture" --flavor memb --seconds 2 || fail "$clang: torture, status $?"
+preloaded "$build/tests/preload_family" || fail "$clang: preload_family, status $?"
+preloaded "$build/tests/preload_cxx" || fail "$clang: preload_cxx, status $?"
+echo "$clang: well"
+finish

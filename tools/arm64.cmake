@@ -1,0 +1,18 @@
+# arm64 by Debian's cross compiler, with the libraries that tools/arm64-sysroot unpacked into the build folder; what is
+# built runs under qemu.
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR aarch64)
+set(triplet aarch64-linux-gnu)
+set(sysroot ${CMAKE_CURRENT_LIST_DIR}/../build-arm64/sysroot)
+get_filename_component(sysroot ${sysroot} ABSOLUTE)
+set(CMAKE_C_COMPILER ${triplet}-gcc)
+set(CMAKE_CXX_COMPILER ${triplet}-g++)
+set(CMAKE_FIND_ROOT_PATH ${sysroot})
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_C_FLAGS_INIT "-isystem ${sysroot}/usr/include -isystem ${sysroot}/usr/include/${triplet}")
+set(CMAKE_CXX_FLAGS_INIT "${CMAKE_C_FLAGS_INIT}")
+foreach(kind EXE SHARED MODULE)
+	set(CMAKE_${kind}_LINKER_FLAGS_INIT "-L${sysroot}/usr/lib/${triplet} -Wl,-rpath-link,${sysroot}/usr/lib/${triplet}")
+endforeach()
+set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64 -L /usr/${triplet} -E LD_LIBRARY_PATH=${sysroot}/usr/lib/${triplet})
