@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -121,6 +122,8 @@ void option_init(void)
 	static atomic_flag done = ATOMIC_FLAG_INIT;
 
 	if (!environ || atomic_flag_test_and_set(&done))
+		return;
+	if (getauxval(AT_SECURE)) /* its environment is another's: whoever ran it may not choose how it runs */
 		return;
 	for (char **variable = environ; *variable; variable++) {
 		const char *text = *variable;

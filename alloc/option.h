@@ -1,6 +1,6 @@
 /*
  * QSLAB_* environment options; unknown ones are reported. QSLAB_OPTIONS=harden,retain=16M holds several, as
- * QSLAB_HARDEN=1 and QSLAB_RETAIN=16M would be.
+ * QSLAB_HARDEN=1 and QSLAB_RETAIN=16M would be. A program with rights that its caller has not (AT_SECURE) reads none.
  */
 #ifndef QSLAB_ALLOC_OPTION_H
 #define QSLAB_ALLOC_OPTION_H
