@@ -100,9 +100,11 @@ static void resize(struct thing *thing, size_t size, size_t count)
 		return;
 	}
 	void *start = thing->start;
+	model_moving(thing, true);
 	errno = 77;
 	void *moved = count == 1 ? qslab_realloc(start, size) : qslab_reallocarray(start, count, size);
 	if (!came(moved, total)) {
+		model_moving(thing, false);
 		content_check(thing, thing->asked, SIZE_MAX);
 		model_put(thing);
 	} else if (total < BELIEVABLE) {

@@ -229,7 +229,7 @@ void do_free_poll(struct script *script)
 		model_put(thing);
 		return;
 	}
-	bool always_later = thing->pool && thing->pool->flags & (QSLAB_CACHE_RCU | QSLAB_CACHE_TYPESAFE_BY_RCU);
+	bool always_later = thing->pool && thing->pool->flags & QSLAB_CACHE_RCU;
 	void *object = model_retire(thing, SIZE_MAX, always_later ? NO_COOKIE : (int)index);
 	KEPT(result = qslab_free_rcu_poll(cookie, object));
 	REQUIRE(result == 0);

@@ -106,16 +106,27 @@ static bool is_typesafe(const struct thing *thing)
 	return thing->pool && thing->pool->flags & QSLAB_CACHE_TYPESAFE_BY_RCU;
 }
 
+static _Noreturn void fail_meeting(const struct thing *new, const struct thing *old, const struct gone *retired)
+{
+	fprintf(stderr, "object %p of %zu bytes, pool %td; old %p of %zu bytes, pool %td, flags %x; readers %x, %s\n",
+	        (void *)new->start, new->usable, new->pool ? new->pool - pools : -1, (void *)old->start, old->usable,
+	        old->pool ? old->pool - pools : -1, old->pool ? old->pool->flags : 0, retired ? retired->readers : 0,
+	        !retired ? "live" : retired->type_only ? "type only" : "retired");
+	model_fail(__FILE__, __LINE__, "no two objects meet");
+}
+
 /* Under the lock. The object is nobody else's. */
 static void require_alone(const struct thing *new)
 {
 	size_t size = new->usable ? new->usable : 1;
 
 	for (unsigned i = 0; i < SLOTS; i++)
-		REQUIRE(!things[i].there || &things[i] == new || !meet(&things[i], new->start, size));
+		if (things[i].there && !things[i].moving && &things[i] != new && meet(&things[i], new->start, size))
+			fail_meeting(new, &things[i], NULL);
 	for (size_t i = 0; i < gone_count; i++)
-		REQUIRE(!gone[i].readers || (gone[i].type_only && gone[i].thing.pool == new->pool) ||
-		        !meet(&gone[i].thing, new->start, size));
+		if (gone[i].readers && !(gone[i].type_only && gone[i].thing.pool == new->pool) &&
+		    meet(&gone[i].thing, new->start, size))
+			fail_meeting(new, &gone[i].thing, &gone[i]);
 }
 
 void model_enter(void *object, size_t asked, size_t align, struct pool *pool)
@@ -133,7 +144,7 @@ void model_enter(void *object, size_t asked, size_t align, struct pool *pool)
 		qslab_free(object);
 		return;
 	}
-	*new = (struct thing){object, asked, usable, 0, ++seeds, pool, true, true};
+	*new = (struct thing){object, asked, usable, 0, ++seeds, pool, true, true, false};
 	require_alone(new);
 	live++;
 	live_bytes += usable;
@@ -208,9 +219,18 @@ void *model_retire(struct thing *thing, size_t link, int cookie)
 	content_check(thing, thing->asked, link);
 	pthread_mutex_lock(&lock);
 	remember(thing, link, false, cookie == NO_COOKIE ? online : cookies[cookie].readers);
+	if (cookie != NO_COOKIE && is_typesafe(thing)) /* free at once, perhaps, but of its type */
+		remember(thing, link, true, online);
 	forget(thing);
 	pthread_mutex_unlock(&lock);
 	return start;
+}
+
+void model_moving(struct thing *thing, bool moving)
+{
+	pthread_mutex_lock(&lock);
+	thing->moving = moving;
+	pthread_mutex_unlock(&lock);
 }
 
 void model_moved(struct thing *thing, void *object, size_t asked)
@@ -223,6 +243,7 @@ void model_moved(struct thing *thing, void *object, size_t asked)
 	live_bytes += usable - thing->usable;
 	thing->start = object;
 	thing->usable = usable;
+	thing->moving = false;
 	require_alone(thing);
 	pthread_mutex_unlock(&lock);
 	content_check(thing, kept, SIZE_MAX);
@@ -340,7 +361,7 @@ static int visit(void *object, size_t size, enum qslab_object_state state, void 
 	const unsigned char *start = object;
 	bool known = !tally->exact;
 
-	REQUIRE(start >= tally->end && size);
+	REQUIRE(start >= tally->end && (size || model_modes & HARDENED));
 	REQUIRE(state == QSLAB_OBJECT_LIVE || state == QSLAB_OBJECT_DEFERRED);
 	tally->end = start + size;
 	tally->live += state == QSLAB_OBJECT_LIVE;

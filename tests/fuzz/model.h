@@ -48,6 +48,7 @@ struct thing {
 	uint32_t seed;
 	struct pool *pool;         /* NULL: none */
 	bool there, busy;          /* busy: in some thread's hands */
+	bool moving;               /* where it is is not known */
 };
 
 /* A retired object: until each of `readers` has been quiescent it is as it was, its link apart. */
@@ -89,7 +90,8 @@ void *model_drop(struct thing *thing);
 enum { NO_COOKIE = -1 };
 void *model_retire(struct thing *thing, size_t link, int cookie);
 
-/* After realloc, which kept what fits. */
+/* Around realloc: it may be gone from where it was; if it failed, it is not. After it: what fits was kept. */
+void model_moving(struct thing *thing, bool moving);
 void model_moved(struct thing *thing, void *object, size_t asked);
 
 size_t model_live(void);
