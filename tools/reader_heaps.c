@@ -129,8 +129,9 @@ bool read_heaps(struct work *work)
 	size_t size = offsets->magazines + work->out->class_count * offsets->magazine_stride; /* and no further */
 	uint64_t at = read_word(work, offsets->first);
 
-	if (size > offsets->size || size > HEAP_SIZE_MOST || offsets->next > size - 8 || offsets->state > size - 8 ||
-	    work->segment->profile.returns > size - 8)
+	if (size > offsets->size || size > HEAP_SIZE_MOST || !within(offsets->next, 8, size) ||
+	    !within(offsets->state, 4, size) || !within(offsets->tid, 4, size) ||
+	    !within(work->segment->profile.returns, 8, size))
 		return false;
 	char *bytes = need(malloc(size + 64));
 	bool done = true;

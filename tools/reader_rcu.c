@@ -83,7 +83,7 @@ static bool take_array(const struct work *work, struct list *list, const struct 
 		count = (cursor->top - cursor->at - offsets->slots) / 8;
 		cookie = 0;
 	}
-	if (offsets->slots + (count + 1) * 8 > array_size(work, cursor->class) || first > count)
+	if (count >= ARRAY_MOST / 8 || offsets->slots + (count + 1) * 8 > array_size(work, cursor->class) || first > count)
 		return false;
 	uint16_t class = cursor->class == work->segment->classes.large ? 0 : cursor->class;
 	for (uint64_t i = first + 1; i <= count; i++) {
@@ -252,8 +252,10 @@ static bool read_deferrers(struct work *work)
 
 	if (!at)
 		return true;
-	if (size > offsets->size || size > DEFERRER_SIZE_MOST || offsets->next > size - 8 ||
-	    offsets->queue_stride > DEFERRER_SIZE_MOST / end || offsets->queues + own * offsets->queue_stride > size)
+	if (size > offsets->size || size > DEFERRER_SIZE_MOST || !within(offsets->next, 8, size) ||
+	    !within(offsets->lock, 4, size) || !within(offsets->sealed_objects, 8, size) ||
+	    !within(offsets->reclaimed, 8, size) || !within(offsets->exchanged, 8, size) ||
+	    !within(offsets->flushed, 8, size) || offsets->queues + own * offsets->queue_stride > size)
 		return false;
 	size_t queues = end * offsets->queue_stride;
 	char *room = need(calloc(2, size + queues + 64));

@@ -2,13 +2,12 @@
 #define _GNU_SOURCE
 #include "reader_parts.h"
 
-#define SIZE_MOST ((uint64_t)1 << 46)
+#define SIZE_MOST ((uint64_t)1 << 44) /* of the library's window */
+#define UNMAPPED_MOST ((uint64_t)16 << 30)
 #define CHUNKS_MOST 4000000
 #define PIECE_MOST ((size_t)1 << 20)
-#define CLASSES_MOST 256
 #define CACHES_MOST 100000
 #define HELD_MOST 1000000
-#define STRIDE_MOST 4096
 
 static void add_range(struct work *work, uint64_t start, uint64_t size, enum kind kind)
 {
@@ -28,6 +27,29 @@ static void own(struct work *work, uint64_t start, uint64_t size, enum owner own
 		return;
 	for (; page < end && page < work->pages; page++)
 		work->owners[page] = OWNER_MAKE(owner, 0);
+}
+
+/* A region of more than is mapped there, by far, is none: it would take the tool's own memory. */
+static void bound(struct work *work)
+{
+	struct allocator *out = work->out;
+	struct mappings mappings;
+	uint64_t mapped = 0, end = out->region_base + out->region_size;
+
+	if (out->region_size <= UNMAPPED_MOST || !source_map(work->source, false, &mappings))
+		return;
+	for (size_t i = 0; i < mappings.count; i++) {
+		const struct mapping *mapping = &mappings.list[i];
+		uint64_t from = mapping->start > out->region_base ? mapping->start : out->region_base;
+		uint64_t to = mapping->end < end ? mapping->end : end;
+		mapped += from < to ? to - from : 0;
+	}
+	mappings_free(&mappings);
+	if (out->region_size - UNMAPPED_MOST <= mapped)
+		return;
+	doubt(work, DOUBT_COUNT, out->region_base, "region 0x%lx: %lu bytes, of which %lu are mapped", out->region_base,
+	      out->region_size, mapped);
+	out->region_base = out->region_size = 0;
 }
 
 /* Only what is resident: reading the rest would make the process's page tables grow. */
@@ -80,8 +102,6 @@ static bool read_classes(struct work *work)
 	const struct qslab_segment_classes *classes = &work->segment->classes;
 	struct allocator *out = work->out;
 
-	if (classes->count > CLASSES_MOST || classes->stride > STRIDE_MOST || classes->large >= classes->count)
-		return false;
 	size_t size = (size_t)classes->count * classes->stride;
 	char *table = need(calloc(1, size + 64));
 	bool done = source_read(work->source, classes->table, table, size);
@@ -167,6 +187,7 @@ bool read_region(struct work *work)
 	work->map_size = read_word(work, region->address + region->map_size);
 	if (!out->region_base || out->region_size > SIZE_MOST)
 		out->region_base = out->region_size = 0;
+	bound(work);
 	work->pages = out->region_size / PAGE;
 	if (!work->map_size)
 		work->map_size = (work->pages * 8 + PAGE - 1) / PAGE * PAGE;
