@@ -134,8 +134,9 @@ bool read_heaps(struct work *work)
 	    !within(work->segment->profile.returns, 8, size))
 		return false;
 	char *bytes = need(malloc(size + 64));
+	struct round round = {0, 0};
 	bool done = true;
-	for (size_t i = 0; at && i < HEAPS_MOST && done; i++) {
+	for (size_t i = 0; at && i < HEAPS_MOST && done && !comes_back(&round, at); i++) {
 		done = source_read(work->source, at, bytes, size) && read_heap(work, at, bytes);
 		at = word_at(bytes, offsets->next);
 	}

@@ -72,6 +72,22 @@ void doubt(struct work *work, int kind, uint64_t address, const char *format, ..
 /* A moment for the holder of a lock to go on; false when the snapshot has waited enough. */
 bool nap(struct work *work);
 
+/* A walk along a list, to find that it has come back to where it was: it keeps one place, a later one after 1, 2, 4... steps. */
+struct round {
+	uint64_t place;
+	size_t steps;
+};
+
+static inline bool comes_back(struct round *round, uint64_t at)
+{
+	if (at == round->place)
+		return true;
+	if (!(round->steps & (round->steps - 1)))
+		round->place = at;
+	round->steps++;
+	return false;
+}
+
 /* ---- what is believed ------------------------------------------------------------------------------- */
 
 /* Does a field of `width` bytes lie in a struct of `size`? */

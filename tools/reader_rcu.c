@@ -262,7 +262,8 @@ static bool read_deferrers(struct work *work)
 	struct deferrer now = {room, room + size + 32}, after = {now.queues + queues, now.queues + queues + size + 32};
 	struct cursor *cursors = need(malloc(4 * end * sizeof *cursors));
 	bool done = true;
-	for (size_t i = 0; at && i < DEFERRERS_MOST && done; i++) {
+	struct round round = {0, 0};
+	for (size_t i = 0; at && i < DEFERRERS_MOST && done && !comes_back(&round, at); i++) {
 		done = read_deferrer(work, at, size, &now, &after, cursors);
 		at = done ? word_at(now.bytes, offsets->next) : 0;
 	}
@@ -292,7 +293,9 @@ static bool read_heads(struct work *work, struct chain *chain)
 
 static bool list_links(struct work *work, struct list *list, uint64_t link, uint64_t cookie)
 {
-	while (link && list->count < LINKS_MOST) {
+	struct round round = {0, 0};
+
+	while (link && list->count < LINKS_MOST && !comes_back(&round, link)) {
 		uint64_t next;
 		add(list, (struct found){link, 0, cookie, 0, WAITING, true});
 		if (!source_read(work->source, link, &next, sizeof next))

@@ -5,6 +5,7 @@
 #define SIZE_MOST ((uint64_t)1 << 44) /* of the library's window */
 #define UNMAPPED_MOST ((uint64_t)16 << 30)
 #define CHUNKS_MOST 4000000
+#define SOURCES_MOST 65536
 #define PIECE_MOST ((size_t)1 << 20)
 #define CACHES_MOST 100000
 #define HELD_MOST 1000000
@@ -83,8 +84,9 @@ static void read_chunks(struct work *work)
 {
 	const struct qslab_segment_meta *meta = &work->segment->meta;
 	uint64_t at = read_word(work, meta->first);
+	struct round round = {0, 0};
 
-	for (size_t i = 0; at && i < CHUNKS_MOST; i++) {
+	for (size_t i = 0; at && i < CHUNKS_MOST && !comes_back(&round, at); i++) {
 		uint64_t next = read_word(work, at + meta->next), size = read_word(work, at + meta->size);
 		if (at - work->out->region_base < work->out->region_size)
 			own(work, at, size, OWNER_CHUNK);
@@ -92,7 +94,7 @@ static void read_chunks(struct work *work)
 			add_range(work, at, size, KIND_DESCRIPTORS);
 		at = next;
 	}
-	for (uint32_t i = 0; meta->source && i < meta->source_count; i++)
+	for (uint32_t i = 0; meta->source && i < meta->source_count && i < SOURCES_MOST; i++)
 		add_range(work, read_word(work, meta->source + i * 16), read_word(work, meta->source + i * 16 + 8),
 		          KIND_SOURCE_OWN);
 }
@@ -137,8 +139,9 @@ static void read_names(struct work *work)
 	const struct qslab_segment_caches *caches = &work->segment->caches;
 	struct allocator *out = work->out;
 	uint64_t at = read_word(work, caches->first);
+	struct round round = {0, 0};
 
-	for (unsigned i = 0; at && i < CACHES_MOST; i++) {
+	for (unsigned i = 0; at && i < CACHES_MOST && !comes_back(&round, at); i++) {
 		uint32_t class = read_half(work, at + caches->klass);
 		char name[32] = "";
 		if (class && class < out->class_count && source_read(work->source, at + caches->name, name, sizeof name)) {
@@ -157,8 +160,9 @@ static void read_held(struct work *work)
 	const struct qslab_segment_slab *slab = &work->segment->slab;
 	const struct qslab_segment_large *large = &work->segment->large;
 	uint64_t at = read_word(work, held->graves);
+	struct round round = {0, 0};
 
-	for (unsigned i = 0; at && i < HELD_MOST; i++) {
+	for (unsigned i = 0; at && i < HELD_MOST && !comes_back(&round, at); i++) {
 		uint64_t first = read_word(work, at + slab->first), size = read_half(work, at + slab->size);
 		uint32_t objects = read_half(work, at + slab->objects) & 0xffff, class = read_half(work, at + slab->klass) & 0xff;
 		uint64_t bytes = class < work->out->class_count ? work->out->classes[class].pages * PAGE : 0;

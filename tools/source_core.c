@@ -138,7 +138,8 @@ static void add_left_out(const struct core *core, struct mappings *mappings)
 		mapping->offset = named->offset;
 		mapping->readable = mapping->executable = true;
 	}
-	qsort(mappings->list, mappings->count, sizeof *mappings->list, by_start);
+	if (mappings->count)
+		qsort(mappings->list, mappings->count, sizeof *mappings->list, by_start);
 }
 
 static bool core_map(struct source *source, bool detail, struct mappings *mappings)
