@@ -251,14 +251,6 @@ void model_moved(struct thing *thing, void *object, size_t asked)
 	content_put(thing);
 }
 
-size_t model_live(void)
-{
-	pthread_mutex_lock(&lock);
-	size_t now = live;
-	pthread_mutex_unlock(&lock);
-	return now;
-}
-
 /* ---- readers -------------------------------------------------------------------------------------------------- */
 
 void model_online(unsigned thread)
@@ -293,14 +285,6 @@ void model_offline(unsigned thread)
 		cookies[i].readers &= ~bit;
 	online &= ~bit;
 	pthread_mutex_unlock(&lock);
-}
-
-unsigned model_readers(void)
-{
-	pthread_mutex_lock(&lock);
-	unsigned now = online;
-	pthread_mutex_unlock(&lock);
-	return now;
 }
 
 void model_reclaimed(void)

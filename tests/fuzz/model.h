@@ -94,8 +94,6 @@ void *model_retire(struct thing *thing, size_t link, int cookie);
 void model_moving(struct thing *thing, bool moving);
 void model_moved(struct thing *thing, void *object, size_t asked);
 
-size_t model_live(void);
-
 /* ---- readers -------------------------------------------------------------------------------------------------- */
 
 /* The thread may look at objects: after it has told liburcu. */
@@ -103,7 +101,6 @@ void model_online(unsigned thread);
 
 /* It looks at them for the last time, and holds none: before it is quiescent, or may be. */
 void model_offline(unsigned thread);
-unsigned model_readers(void);
 
 /* Nothing is deferred any more. */
 void model_reclaimed(void);
