@@ -12,7 +12,8 @@ static struct fault_board *find(void)
 	const char *fd = getenv("FAULT_BOARD");
 	void *shared = fd ? (mmap)(NULL, sizeof own, PROT_READ | PROT_WRITE, MAP_SHARED, atoi(fd), 0) : MAP_FAILED;
 
-	return board = shared != MAP_FAILED ? shared : &own;
+	board = shared != MAP_FAILED ? shared : &own;
+	return board;
 }
 
 bool fault(enum fault_place place, int error)

@@ -234,14 +234,30 @@ size_t harden_quarantined(void)
 	return bytes;
 }
 
+static void empty_quarantine(void)
+{
+	for (unsigned i = 0; i < PLACES; i++) {
+		void *object = load_relaxed(&places[i]) ? atomic_exchange_explicit(&places[i], NULL, acq_rel) : NULL;
+		if (!object)
+			continue;
+		check_untouched(object, slot_of(object));
+		give_back(object);
+	}
+}
+
+void harden_trim(void)
+{
+	if (likely(!hardened))
+		return;
+	empty_quarantine();
+	kept_empty();
+}
+
 /* What was written to after its free, and not found so far. */
 __attribute__((destructor)) static void at_exit(void)
 {
-	for (unsigned i = 0; hardened && i < PLACES; i++) {
-		void *object = atomic_exchange_explicit(&places[i], NULL, acq_rel);
-		if (object)
-			check_untouched(object, slot_of(object));
-	}
+	if (hardened)
+		empty_quarantine();
 }
 
 /* ---- calls ------------------------------------------------------------------------------------------------------ */
@@ -260,7 +276,7 @@ void *harden_alloc_class(unsigned class, size_t size)
 
 static void *alloc(unsigned class, size_t size, size_t alignment)
 {
-	return class ? harden_alloc_class(class, size) : large_alloc(size, alignment, true);
+	return class ? harden_alloc_class(class, size) : large_alloc(size, alignment, false);
 }
 
 void *harden_alloc(size_t size, size_t alignment)

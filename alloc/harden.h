@@ -14,6 +14,9 @@
  * 0. What was freed waits in the quarantine, a table of slots: it takes a random one, and the object it finds there goes
  * back to its magazine. Slabs give their objects out in random order.
  *
+ * Free spans are zero as well: slabs whose objects are all free, and what large objects leave. So nothing has to be cleared
+ * that comes from there.
+ *
  * A large object's padding fills its last page; a guard page follows (guard.h). When it is over its memory goes back
  * at once, its addresses are kept and protected (kept.h). The seal and the quarantine are not for objects of a cache's own
  * class, whose content may have to stay.
@@ -59,6 +62,9 @@ void harden_check_large(const char *call, const struct large *large);
 
 /* A sampled object gets `size` of its page's bytes, at the page's end or its beginning: its new address. */
 void *harden_place(struct large *large, size_t size, bool at_end);
+
+/* The program asks for its memory: what is in the quarantine, and what is kept (kept.h), goes back. */
+void harden_trim(void);
 
 /* Bytes in the quarantine, roughly. */
 size_t harden_quarantined(void);

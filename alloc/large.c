@@ -232,7 +232,7 @@ static void *move(struct large *large, size_t size)
 {
 	size_t pages = PAGES_OF(size);
 	bool by_page_tables = large->size >= MOVE_BY_PAGE_TABLES;
-	struct large *new = create(size, by_page_tables ? pages / 2 : 0, system_page, hardened);
+	struct large *new = create(size, by_page_tables ? pages / 2 : 0, system_page, false);
 	if (!new) {
 		errno = ENOMEM;
 		return NULL;

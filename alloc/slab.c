@@ -50,7 +50,7 @@ struct slab *slab_create(unsigned class, struct heap *heap)
 	struct slab *slab = span_meta_alloc(slab_descriptor_size(info->words));
 	struct span span = {0};
 	if (slab)
-		span = span_alloc(span_pages(class), PAGE_SIZE, hardened || info->traits & CLASS_WIPE);
+		span = span_alloc(span_pages(class), PAGE_SIZE, info->traits & CLASS_WIPE);
 	if (!span.start) {
 		if (slab)
 			meta_free(slab, slab_descriptor_size(info->words));

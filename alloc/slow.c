@@ -149,13 +149,13 @@ void *zeroed_malloc(size_t count, size_t size)
 
 	if (unlikely(__builtin_mul_overflow(count, size, &total) || total > PTRDIFF_MAX))
 		return no_memory();
-	if (total > MEDIUM_MAX && !hardened) {
+	if (total > MEDIUM_MAX) {
 		if (unlikely(!thread_heap_get() && !region.base))
 			return no_memory();
 		return new_large(total, PAGE_SIZE, true);
 	}
 	void *object = fast_malloc(total);
-	if (likely(object))
+	if (likely(object) && total <= MEDIUM_MAX) /* the hardened mode's large objects are zero */
 		memset(object, 0, total);
 	return object;
 }
@@ -239,6 +239,7 @@ bool trim(void)
 {
 	struct heap *heap = thread_heap_get();
 
+	harden_trim();
 	if (heap)
 		heap_flush_all(heap, false);
 	heap_trim(CLASS_NONE);

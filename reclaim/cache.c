@@ -259,10 +259,12 @@ void cache_stats(const struct qslab_cache *cache, struct qslab_cache_stats *stat
 	if (stats->merged)
 		return;
 	struct class_links links = {cache->class, 0};
+	reclaimer_hold(); /* or it frees what was counted as deferred */
 	deferrers_count_class(cache->class, &stats->deferred, &stats->ready);
 	chain_each(count_link, &links);
-	stats->deferred += links.count;
 	class_count(cache->class, &counts);
+	reclaimer_go_on();
+	stats->deferred += links.count;
 	stats->slabs = counts.slabs;
 	stats->bytes = counts.pages << PAGE_SHIFT;
 	stats->total = counts.objects;

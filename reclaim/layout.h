@@ -30,7 +30,7 @@
  *                            retired = sealed_objects + sum of (top - slots) of pending arrays,
  *                            waiting = retired - reclaimed.
  *
- * Lock order: 1 deferrers, 2 a deferrer, 3 chain, 4 graves, then alloc's (alloc/layout.h). No thread holds two deferrers but fork.
+ * Lock order: 0 the reclaimer's look, 1 deferrers, 2 a deferrer, 3 chain, 4 graves, then alloc's (alloc/layout.h). No thread holds two deferrers but fork.
  */
 #ifndef QSLAB_RECLAIM_LAYOUT_H
 #define QSLAB_RECLAIM_LAYOUT_H

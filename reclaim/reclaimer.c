@@ -28,6 +28,7 @@ static struct {
 	atomic_bool eager;       /* wake when a grace period ends: set by anyone, cleared before a look */
 	atomic_bool wanted;      /* a signal handler found no reclaimer */
 	atomic_ulong stalls;
+	struct lock looking;     /* before all others: held through a look, and by those who must not meet one */
 } reclaimer;
 
 void reclaimer_wake(void)
@@ -44,6 +45,16 @@ void reclaimer_wake(void)
 bool reclaimer_is_wanted(void)
 {
 	return load_relaxed(&reclaimer.wanted);
+}
+
+void reclaimer_hold(void)
+{
+	lock_take(&reclaimer.looking);
+}
+
+void reclaimer_go_on(void)
+{
+	lock_drop(&reclaimer.looking);
 }
 
 unsigned long reclaimer_stalls(void)
@@ -109,9 +120,11 @@ static void look_for_stall(void)
  */
 static unsigned look(void)
 {
+	reclaimer_hold();
 	uint64_t cookie = chain_advance();
 	unsigned state = deferrers_scan(pressure_is_soft());
 	uint64_t grave = graves_advance();
+	reclaimer_go_on();
 
 	if (grave) {
 		grace_demand(grave, false);
@@ -202,6 +215,7 @@ void reclaimer_after_fork(void)
 	if (atomic_exchange(&reclaimer.state, IDLE) != IDLE)
 		store_relaxed(&reclaimer.wanted, true); /* what dead threads left must be seen to */
 	atomic_store(&reclaimer.word, 0);
+	atomic_store(&reclaimer.looking.held, 0); /* whoever had it is gone, and it guards nothing that lasts */
 }
 
 void reclaimer_publish(struct qslab_segment_grace *out)

@@ -20,6 +20,10 @@ void reclaimer_mention(void);
 /* There is work from a signal handler and no reclaimer yet. */
 bool reclaimer_is_wanted(void);
 
+/* Between these it frees nothing. Before any other lock; not across anything that waits. */
+void reclaimer_hold(void);
+void reclaimer_go_on(void);
+
 unsigned long reclaimer_stalls(void);
 
 void reclaimer_after_fork(void);

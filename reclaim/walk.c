@@ -5,6 +5,7 @@
 #include "alloc/object.h"
 #include "chain.h"
 #include "deferrer.h"
+#include "reclaimer.h"
 
 #include <errno.h>
 #include <qslab/stats.h>
@@ -23,6 +24,19 @@ static void defer_link(const struct rcu_ptr *link, void *walk)
 
 	if (object_find(link, &object))
 		walk_defer(walk, object.start);
+}
+
+/* An object that the reclaimer frees in the middle of it would be live in the bitmaps, and deferred nowhere. */
+static struct walk *snapshot(unsigned class)
+{
+	reclaimer_hold();
+	struct walk *walk = walk_new(class);
+	if (walk) {
+		deferrers_each(class, take_off, walk);
+		chain_each(defer_link, walk);
+	}
+	reclaimer_go_on();
+	return walk;
 }
 
 struct visitor {
@@ -48,11 +62,9 @@ long qslab_heap_walk(struct qslab_cache *cache,
 		errno = EINVAL;
 		return -1;
 	}
-	struct walk *walk = walk_new(class);
+	struct walk *walk = snapshot(class);
 	if (!walk)
 		return -1;
-	deferrers_each(class, take_off, walk);
-	chain_each(defer_link, walk);
 	errno = saved;
 	long calls = (long)walk_visit(walk, visit_one, &visitor);
 	saved = errno;

@@ -79,7 +79,7 @@ static bool may_be_segment(const struct mapping *mapping, bool by_name)
 
 /* The segments among the mappings: by name, else, where there are no names, by what stands at a mapping's start. */
 static size_t find_segments(struct source *source, const struct mappings *mappings, bool by_name,
-                            struct allocator **found, uint32_t *other_version)
+                            struct allocator **found, uint32_t *other_version, bool *damaged)
 {
 	size_t count = 0;
 
@@ -94,8 +94,10 @@ static size_t find_segments(struct source *source, const struct mappings *mappin
 			continue;
 		}
 		size_t size = segment.size < sizeof segment ? segment.size : sizeof segment;
-		if (!source_read(source, at, &segment, size) || segment.page_size != PAGE)
+		if (!source_read(source, at, &segment, size) || segment.page_size != PAGE || !segment_fits(&segment)) {
+			*damaged = true;
 			continue;
+		}
 		GROW(*found, count);
 		(*found)[count++] = (struct allocator){.segment_address = at, .segment = segment};
 	}
@@ -108,21 +110,24 @@ static struct allocator *locate(struct source *source, bool known, size_t *count
 	struct mappings mappings;
 	struct allocator *found = NULL;
 	uint32_t other_version = 0;
+	bool damaged = false;
 
 	source->error = 0;
 	if (!source_map(source, false, &mappings)) {
 		fail(why, "%s: ended while it was read", source->name);
 		return NULL;
 	}
-	*count = find_segments(source, &mappings, true, &found, &other_version);
-	if (!*count && !other_version)
-		*count = find_segments(source, &mappings, false, &found, &other_version);
+	*count = find_segments(source, &mappings, true, &found, &other_version, &damaged);
+	if (!*count && !other_version && !damaged)
+		*count = find_segments(source, &mappings, false, &found, &other_version, &damaged);
 	if (!*count) {
 		if (source->error)
 			tell_read_error(source, why);
 		else if (other_version)
 			fail(why, "%s: runs a qslab that publishes version %u; this tool reads version %u", source->name,
 			     other_version, QSLAB_SEGMENT_VERSION);
+		else if (damaged)
+			fail(why, "%s: what it publishes of its memory is damaged", source->name);
 		else if (source->live && !mappings.count && (known || (kill(source->pid, 0) && errno == ESRCH)))
 			fail(why, "%s: ended while it was read", source->name);
 		else

@@ -129,12 +129,14 @@ bool read_heaps(struct work *work)
 	size_t size = offsets->magazines + work->out->class_count * offsets->magazine_stride; /* and no further */
 	uint64_t at = read_word(work, offsets->first);
 
-	if (size > offsets->size || size > HEAP_SIZE_MOST || offsets->next > size - 8 || offsets->state > size - 8 ||
-	    work->segment->profile.returns > size - 8)
+	if (size > offsets->size || size > HEAP_SIZE_MOST || !within(offsets->next, 8, size) ||
+	    !within(offsets->state, 4, size) || !within(offsets->tid, 4, size) ||
+	    !within(work->segment->profile.returns, 8, size))
 		return false;
 	char *bytes = need(malloc(size + 64));
+	struct round round = {0, 0};
 	bool done = true;
-	for (size_t i = 0; at && i < HEAPS_MOST && done; i++) {
+	for (size_t i = 0; at && i < HEAPS_MOST && done && !comes_back(&round, at); i++) {
 		done = source_read(work->source, at, bytes, size) && read_heap(work, at, bytes);
 		at = word_at(bytes, offsets->next);
 	}

@@ -143,7 +143,7 @@ static uint64_t own_part(const struct work *work, const struct mapping *mapping,
 		if (at >= mapping->end)
 			break;
 		if (at < mapping->start) {
-			page += (mapping->start - at) / PAGE - 1;
+			page += (mapping->start - at + PAGE - 1) / PAGE - 1; /* a core's need not start with a page */
 			continue;
 		}
 		own += work->resident[page] * PAGE;

@@ -72,6 +72,30 @@ void doubt(struct work *work, int kind, uint64_t address, const char *format, ..
 /* A moment for the holder of a lock to go on; false when the snapshot has waited enough. */
 bool nap(struct work *work);
 
+/* A walk along a list, to find that it has come back to where it was: it keeps one place, a later one after 1, 2, 4... steps. */
+struct round {
+	uint64_t place;
+	size_t steps;
+};
+
+static inline bool comes_back(struct round *round, uint64_t at)
+{
+	if (at == round->place)
+		return true;
+	if (!(round->steps & (round->steps - 1)))
+		round->place = at;
+	round->steps++;
+	return false;
+}
+
+/* ---- what is believed ------------------------------------------------------------------------------- */
+
+/* Does a field of `width` bytes lie in a struct of `size`? */
+bool within(uint32_t offset, size_t width, size_t size);
+
+/* Do all offsets that the parts use in their copies? Those of heaps and deferrers the parts check. */
+bool segment_fits(const struct qslab_segment *segment);
+
 /* ---- the parts, in this order ------------------------------------------------------------------------ */
 
 bool read_region(struct work *work);   /* region, page map, chunks, residency */

@@ -83,7 +83,7 @@ static bool take_array(const struct work *work, struct list *list, const struct 
 		count = (cursor->top - cursor->at - offsets->slots) / 8;
 		cookie = 0;
 	}
-	if (offsets->slots + (count + 1) * 8 > array_size(work, cursor->class) || first > count)
+	if (count >= ARRAY_MOST / 8 || offsets->slots + (count + 1) * 8 > array_size(work, cursor->class) || first > count)
 		return false;
 	uint16_t class = cursor->class == work->segment->classes.large ? 0 : cursor->class;
 	for (uint64_t i = first + 1; i <= count; i++) {
@@ -252,15 +252,18 @@ static bool read_deferrers(struct work *work)
 
 	if (!at)
 		return true;
-	if (size > offsets->size || size > DEFERRER_SIZE_MOST || offsets->next > size - 8 ||
-	    offsets->queue_stride > DEFERRER_SIZE_MOST / end || offsets->queues + own * offsets->queue_stride > size)
+	if (size > offsets->size || size > DEFERRER_SIZE_MOST || !within(offsets->next, 8, size) ||
+	    !within(offsets->lock, 4, size) || !within(offsets->sealed_objects, 8, size) ||
+	    !within(offsets->reclaimed, 8, size) || !within(offsets->exchanged, 8, size) ||
+	    !within(offsets->flushed, 8, size) || offsets->queues + own * offsets->queue_stride > size)
 		return false;
 	size_t queues = end * offsets->queue_stride;
 	char *room = need(calloc(2, size + queues + 64));
 	struct deferrer now = {room, room + size + 32}, after = {now.queues + queues, now.queues + queues + size + 32};
 	struct cursor *cursors = need(malloc(4 * end * sizeof *cursors));
 	bool done = true;
-	for (size_t i = 0; at && i < DEFERRERS_MOST && done; i++) {
+	struct round round = {0, 0};
+	for (size_t i = 0; at && i < DEFERRERS_MOST && done && !comes_back(&round, at); i++) {
 		done = read_deferrer(work, at, size, &now, &after, cursors);
 		at = done ? word_at(now.bytes, offsets->next) : 0;
 	}
@@ -290,7 +293,9 @@ static bool read_heads(struct work *work, struct chain *chain)
 
 static bool list_links(struct work *work, struct list *list, uint64_t link, uint64_t cookie)
 {
-	while (link && list->count < LINKS_MOST) {
+	struct round round = {0, 0};
+
+	while (link && list->count < LINKS_MOST && !comes_back(&round, link)) {
 		uint64_t next;
 		add(list, (struct found){link, 0, cookie, 0, WAITING, true});
 		if (!source_read(work->source, link, &next, sizeof next))

@@ -2,13 +2,13 @@
 #define _GNU_SOURCE
 #include "reader_parts.h"
 
-#define SIZE_MOST ((uint64_t)1 << 46)
+#define SIZE_MOST ((uint64_t)1 << 44) /* of the library's window */
+#define UNMAPPED_MOST ((uint64_t)16 << 30)
 #define CHUNKS_MOST 4000000
+#define SOURCES_MOST 65536
 #define PIECE_MOST ((size_t)1 << 20)
-#define CLASSES_MOST 256
 #define CACHES_MOST 100000
 #define HELD_MOST 1000000
-#define STRIDE_MOST 4096
 
 static void add_range(struct work *work, uint64_t start, uint64_t size, enum kind kind)
 {
@@ -28,6 +28,29 @@ static void own(struct work *work, uint64_t start, uint64_t size, enum owner own
 		return;
 	for (; page < end && page < work->pages; page++)
 		work->owners[page] = OWNER_MAKE(owner, 0);
+}
+
+/* A region of more than is mapped there, by far, is none: it would take the tool's own memory. */
+static void bound(struct work *work)
+{
+	struct allocator *out = work->out;
+	struct mappings mappings;
+	uint64_t mapped = 0, end = out->region_base + out->region_size;
+
+	if (out->region_size <= UNMAPPED_MOST || !source_map(work->source, false, &mappings))
+		return;
+	for (size_t i = 0; i < mappings.count; i++) {
+		const struct mapping *mapping = &mappings.list[i];
+		uint64_t from = mapping->start > out->region_base ? mapping->start : out->region_base;
+		uint64_t to = mapping->end < end ? mapping->end : end;
+		mapped += from < to ? to - from : 0;
+	}
+	mappings_free(&mappings);
+	if (out->region_size - UNMAPPED_MOST <= mapped)
+		return;
+	doubt(work, DOUBT_COUNT, out->region_base, "region 0x%lx: %lu bytes, of which %lu are mapped", out->region_base,
+	      out->region_size, mapped);
+	out->region_base = out->region_size = 0;
 }
 
 /* Only what is resident: reading the rest would make the process's page tables grow. */
@@ -61,8 +84,9 @@ static void read_chunks(struct work *work)
 {
 	const struct qslab_segment_meta *meta = &work->segment->meta;
 	uint64_t at = read_word(work, meta->first);
+	struct round round = {0, 0};
 
-	for (size_t i = 0; at && i < CHUNKS_MOST; i++) {
+	for (size_t i = 0; at && i < CHUNKS_MOST && !comes_back(&round, at); i++) {
 		uint64_t next = read_word(work, at + meta->next), size = read_word(work, at + meta->size);
 		if (at - work->out->region_base < work->out->region_size)
 			own(work, at, size, OWNER_CHUNK);
@@ -70,7 +94,7 @@ static void read_chunks(struct work *work)
 			add_range(work, at, size, KIND_DESCRIPTORS);
 		at = next;
 	}
-	for (uint32_t i = 0; meta->source && i < meta->source_count; i++)
+	for (uint32_t i = 0; meta->source && i < meta->source_count && i < SOURCES_MOST; i++)
 		add_range(work, read_word(work, meta->source + i * 16), read_word(work, meta->source + i * 16 + 8),
 		          KIND_SOURCE_OWN);
 }
@@ -80,8 +104,6 @@ static bool read_classes(struct work *work)
 	const struct qslab_segment_classes *classes = &work->segment->classes;
 	struct allocator *out = work->out;
 
-	if (classes->count > CLASSES_MOST || classes->stride > STRIDE_MOST || classes->large >= classes->count)
-		return false;
 	size_t size = (size_t)classes->count * classes->stride;
 	char *table = need(calloc(1, size + 64));
 	bool done = source_read(work->source, classes->table, table, size);
@@ -117,8 +139,9 @@ static void read_names(struct work *work)
 	const struct qslab_segment_caches *caches = &work->segment->caches;
 	struct allocator *out = work->out;
 	uint64_t at = read_word(work, caches->first);
+	struct round round = {0, 0};
 
-	for (unsigned i = 0; at && i < CACHES_MOST; i++) {
+	for (unsigned i = 0; at && i < CACHES_MOST && !comes_back(&round, at); i++) {
 		uint32_t class = read_half(work, at + caches->klass);
 		char name[32] = "";
 		if (class && class < out->class_count && source_read(work->source, at + caches->name, name, sizeof name)) {
@@ -137,8 +160,9 @@ static void read_held(struct work *work)
 	const struct qslab_segment_slab *slab = &work->segment->slab;
 	const struct qslab_segment_large *large = &work->segment->large;
 	uint64_t at = read_word(work, held->graves);
+	struct round round = {0, 0};
 
-	for (unsigned i = 0; at && i < HELD_MOST; i++) {
+	for (unsigned i = 0; at && i < HELD_MOST && !comes_back(&round, at); i++) {
 		uint64_t first = read_word(work, at + slab->first), size = read_half(work, at + slab->size);
 		uint32_t objects = read_half(work, at + slab->objects) & 0xffff, class = read_half(work, at + slab->klass) & 0xff;
 		uint64_t bytes = class < work->out->class_count ? work->out->classes[class].pages * PAGE : 0;
@@ -167,6 +191,7 @@ bool read_region(struct work *work)
 	work->map_size = read_word(work, region->address + region->map_size);
 	if (!out->region_base || out->region_size > SIZE_MOST)
 		out->region_base = out->region_size = 0;
+	bound(work);
 	work->pages = out->region_size / PAGE;
 	if (!work->map_size)
 		work->map_size = (work->pages * 8 + PAGE - 1) / PAGE * PAGE;

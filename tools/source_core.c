@@ -5,6 +5,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +38,7 @@ struct core {
 	size_t size;
 	struct load *loads;   /* by address */
 	size_t load_count;
-	struct named *names;
+	struct named *names;  /* by address */
 	size_t name_count;
 	uint64_t *stacks;
 	size_t stack_count;
@@ -91,11 +92,7 @@ static bool core_read(struct source *source, struct piece *pieces, size_t count)
 
 static bool is_zero(const uint8_t *page)
 {
-	const uint64_t *words = (const void *)page;
-	for (size_t i = 0; i < SOURCE_PAGE / 8; i++)
-		if (words[i])
-			return false;
-	return true;
+	return !*page && !memcmp(page, page + 1, SOURCE_PAGE - 1);
 }
 
 static void core_resident(struct source *source, uint64_t start, size_t pages, uint8_t *flags)
@@ -112,10 +109,16 @@ static void core_resident(struct source *source, uint64_t start, size_t pages, u
 
 static const struct named *named_at(const struct core *core, uint64_t start, uint64_t end)
 {
-	for (size_t i = 0; i < core->name_count; i++)
-		if (core->names[i].start < end && start < core->names[i].end)
-			return &core->names[i];
-	return NULL;
+	size_t low = 0, high = core->name_count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (core->names[middle].end <= start)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < core->name_count && core->names[low].start < end ? &core->names[low] : NULL;
 }
 
 static int by_start(const void *a, const void *b)
@@ -135,7 +138,8 @@ static void add_left_out(const struct core *core, struct mappings *mappings)
 		mapping->offset = named->offset;
 		mapping->readable = mapping->executable = true;
 	}
-	qsort(mappings->list, mappings->count, sizeof *mappings->list, by_start);
+	if (mappings->count)
+		qsort(mappings->list, mappings->count, sizeof *mappings->list, by_start);
 }
 
 static bool core_map(struct source *source, bool detail, struct mappings *mappings)
@@ -196,19 +200,30 @@ static uint64_t core_rss(struct source *source)
 
 static const struct source_calls calls = {core_read, core_map, core_rss, core_resident, core_is_stack, core_close};
 
-/* NT_FILE: count, page size, count times {start, end, page offset}, then as many strings. */
-static void take_names(struct core *core, const uint64_t *words, size_t size)
+static int by_name_start(const void *a, const void *b)
 {
-	uint64_t count = size >= 16 ? words[0] : 0;
-	const char *text = (const char *)(words + 2 + 3 * count), *end = (const char *)words + size;
+	const struct named *x = a, *y = b;
+	return x->start < y->start ? -1 : x->start > y->start;
+}
 
-	if (core->names || count > size / 24 || text > end)
+/* NT_FILE: count, page size, count times {start, end, page offset}, then as many strings. */
+static void take_names(struct core *core, const char *bytes, size_t size)
+{
+	uint64_t head[2] = {0, 0}, words[3]; /* what stands in the file need not be aligned */
+
+	if (size >= sizeof head)
+		memcpy(head, bytes, sizeof head);
+	uint64_t count = head[0];
+	if (core->names || count > size / sizeof words || size - count * sizeof words < sizeof head)
 		return;
+	const char *text = bytes + sizeof head + count * sizeof words, *end = bytes + size;
 	core->names = need(calloc(count + 1, sizeof *core->names));
 	for (uint64_t i = 0; i < count && text < end && memchr(text, 0, (size_t)(end - text)); i++) {
-		core->names[core->name_count++] = (struct named){words[2 + 3 * i], words[3 + 3 * i], words[4 + 3 * i] * words[1], text};
+		memcpy(words, bytes + sizeof head + i * sizeof words, sizeof words);
+		core->names[core->name_count++] = (struct named){words[0], words[1], words[2] * head[1], text};
 		text += strlen(text) + 1;
 	}
+	qsort(core->names, core->name_count, sizeof *core->names, by_name_start);
 }
 
 static void take_note(struct core *core, unsigned type, const void *bytes, size_t size)
@@ -216,11 +231,12 @@ static void take_note(struct core *core, unsigned type, const void *bytes, size_
 	if (type == NT_FILE) {
 		take_names(core, bytes, size);
 	} else if (type == NT_PRPSINFO && size >= sizeof(prpsinfo_t)) {
-		core->source.pid = ((const prpsinfo_t *)bytes)->pr_pid;
+		memcpy(&core->source.pid, (const char *)bytes + offsetof(prpsinfo_t, pr_pid), sizeof core->source.pid);
 	} else if (type == NT_PRSTATUS && size >= sizeof(prstatus_t)) {
 #ifdef STACK_POINTER
-		core->stacks = need(realloc(core->stacks, (core->stack_count + 1) * sizeof *core->stacks));
-		core->stacks[core->stack_count++] = ((const prstatus_t *)bytes)->pr_reg[STACK_POINTER];
+		GROW(core->stacks, core->stack_count);
+		memcpy(&core->stacks[core->stack_count++],
+		       (const char *)bytes + offsetof(prstatus_t, pr_reg) + STACK_POINTER * sizeof(uint64_t), sizeof(uint64_t));
 #endif
 	}
 }
@@ -245,37 +261,50 @@ static int by_address(const void *a, const void *b)
 	return x->start < y->start ? -1 : x->start > y->start;
 }
 
-/* Headers that lie are cut to what the file has. */
+/* Headers that lie are cut to what the file has, each of its bytes once. Nothing in it need be aligned. */
 static bool take_headers(struct core *core)
 {
-	const Elf64_Ehdr *header = (const void *)core->bytes;
-	size_t size = core->size;
+	Elf64_Ehdr header;
+	Elf64_Shdr section;
+	size_t size = core->size, left = size;
 
-	if (size < sizeof *header || memcmp(header->e_ident, ELFMAG, SELFMAG) || header->e_type != ET_CORE ||
-	    header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_phentsize != sizeof(Elf64_Phdr) ||
-	    header->e_phoff > size)
+	if (size < sizeof header)
 		return false;
-	size_t count = header->e_phnum;
+	memcpy(&header, core->bytes, sizeof header);
+	if (memcmp(header.e_ident, ELFMAG, SELFMAG) || header.e_type != ET_CORE ||
+	    header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phoff > size)
+		return false;
+	size_t count = header.e_phnum;
 	if (count == PN_XNUM) {
-		if (header->e_shoff > size - sizeof(Elf64_Shdr))
+		if (size < sizeof section || header.e_shoff > size - sizeof section)
 			return false;
-		count = ((const Elf64_Shdr *)(core->bytes + header->e_shoff))->sh_info;
+		memcpy(&section, core->bytes + header.e_shoff, sizeof section);
+		count = section.sh_info;
 	}
-	if (count > (size - header->e_phoff) / sizeof(Elf64_Phdr))
+	if (count > (size - header.e_phoff) / sizeof(Elf64_Phdr))
 		return false;
-	const Elf64_Phdr *programs = (const void *)(core->bytes + header->e_phoff);
 	core->loads = need(calloc(count + 1, sizeof *core->loads));
 	for (size_t i = 0; i < count; i++) {
-		const Elf64_Phdr *p = &programs[i];
-		uint64_t filed = p->p_offset < size ? size - p->p_offset : 0;
-		filed = p->p_filesz < filed ? p->p_filesz : filed;
-		if (p->p_type == PT_NOTE)
-			take_notes(core, core->bytes + p->p_offset, filed);
-		else if (p->p_type == PT_LOAD && p->p_vaddr + p->p_memsz >= p->p_vaddr)
+		Elf64_Phdr p;
+		memcpy(&p, core->bytes + header.e_phoff + i * sizeof p, sizeof p);
+		uint64_t filed = p.p_offset < size ? size - p.p_offset : 0;
+		filed = p.p_filesz < filed ? p.p_filesz : filed;
+		filed = filed < left ? filed : left;
+		left -= filed;
+		if (p.p_type == PT_NOTE)
+			take_notes(core, core->bytes + (filed ? p.p_offset : 0), filed);
+		else if (p.p_type == PT_LOAD && p.p_vaddr + p.p_memsz >= p.p_vaddr)
 			core->loads[core->load_count++] =
-				(struct load){p->p_vaddr, p->p_vaddr + p->p_memsz, p->p_offset, filed, p->p_flags};
+				(struct load){p.p_vaddr, p.p_vaddr + p.p_memsz, p.p_offset, filed, p.p_flags};
 	}
 	qsort(core->loads, core->load_count, sizeof *core->loads, by_address);
+	for (size_t i = 0; i < core->load_count; i++) { /* no address twice */
+		struct load *load = &core->loads[i];
+		if (i + 1 < core->load_count && load->end > load[1].start)
+			load->end = load[1].start;
+		if (load->filed > load->end - load->start)
+			load->filed = load->end - load->start;
+	}
 	return true;
 }
 

@@ -161,6 +161,34 @@ static int frees(void *object, size_t size, enum qslab_object_state state, void 
 	return 0;
 }
 
+static int count_live(void *object, size_t size, enum qslab_object_state state, void *live)
+{
+	*(size_t *)live += state == QSLAB_OBJECT_LIVE;
+	return 0;
+}
+
+/* Beside the reclaimer at work a retired object is deferred or free, and never taken for a live one. */
+Test(walk, beside_the_reclaimer)
+{
+	struct qslab_cache *cache = qslab_cache_create("retired", 64, 0, QSLAB_CACHE_ISOLATE, NULL);
+	struct qslab_rcu_stats rcu;
+
+	for (int turn = 0; turn < 8; turn++) {
+		for (int i = 0; i < MOST / 2; i++)
+			cr_assert_eq(qslab_cache_free_rcu(cache, (made[i].object = qslab_cache_alloc(cache))), 0);
+		do {
+			size_t live = 0;
+			struct qslab_cache_stats stats;
+			cr_assert_geq(qslab_heap_walk(cache, count_live, &live), 0);
+			cr_assert_eq(live, 0, "%zu retired objects are said to be live", live);
+			qslab_cache_stats(cache, &stats);
+			cr_assert_eq(stats.live + stats.deferred + stats.magazines + stats.ready + stats.slab_free, stats.total);
+			qslab_rcu_stats(&rcu);
+		} while (rcu.waiting);
+	}
+	cr_assert_eq(qslab_cache_destroy(cache), 0);
+}
+
 Test(walk, visit_may_allocate_and_free)
 {
 	struct qslab_cache *cache = qslab_cache_create("walked", 40, 0, QSLAB_CACHE_ISOLATE, NULL);
