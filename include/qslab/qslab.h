@@ -12,6 +12,12 @@
  * Link it rather than dlopen it: it has more static TLS than glibc keeps for libraries that come late, so
  * dlopen fails and says so unless GLIBC_TUNABLES=glibc.rtld.optional_static_tls=8192. Once there it stays:
  * dlclose does not unload it.
+ *
+ * Hardened mode: QSLAB_OPTIONS=harden in the environment (or QSLAB_HARDEN=1, or a build with -DQSLAB_HARDEN=ON). Overflows
+ * and underflows by a run of writes, double frees, writes after free, and wrong sizes given to a sized free end the process
+ * with a report, or do no harm. A usable size is then the size asked for. Decided at the first allocation. THREATS.md says
+ * what is caught, what is not, and what it costs. A program that has rights its caller has not (AT_SECURE) reads no
+ * variable of ours.
  */
 #ifndef QSLAB_QSLAB_H
 #define QSLAB_QSLAB_H
@@ -61,9 +67,9 @@ QSLAB_API void *qslab_aligned_alloc(size_t alignment, size_t size)
 
 /*
  * Gives an object back; NULL is accepted; errno is kept. Aborts with one line on a pointer that is not
- * ours or is inside an object. A double free aborts at once if the object lies in this thread's magazine or in
- * its slab, else (it lies in another thread's magazine, or was written to after the first free) when it returns
- * to its slab. A word of the object is overwritten. Cost: an array push; every few dozen calls a flush.
+ * ours or is inside an object. A double free aborts at once if the object lies in a thread's magazine or in its slab,
+ * else (it was written to after the first free) when it returns to its slab, unless it is allocated again before. A word
+ * of the object is overwritten. Cost: an array push; every few dozen calls a flush.
  */
 QSLAB_API void qslab_free(void *object);
 
