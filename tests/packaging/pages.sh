@@ -1,5 +1,5 @@
-# The pages in Markdown: every link leads somewhere, every option that the library knows is explained, and the figures
-# that alerts ask for are published.
+# The pages in Markdown: every link leads somewhere, every option that the library knows is explained, the figures that
+# alerts ask for are published, and the README's numbers are those of perf/RESULTS.md.
 . "$(dirname "$0")/../programs/common.bash"
 root=$(readlink -f "$(dirname "$0")/../..")
 cd "$root" || exit 1
@@ -18,6 +18,12 @@ while IFS=: read -r page link; do
 	[ -z "$anchor" ] || anchors "$target" | grep -qxF -- "${anchor#\#}" || fail "$page: $link: no such heading"
 done < <(find . -name 'build*' -prune -o -name '*.md' -exec grep -HoE '\]\([^) ]+\)' {} + | sed -E 's/\]\((.*)\)$/\1/')
 [ $links -gt 50 ] || fail "only $links links"
+
+numbers=$(grep '^| .*](perf/RESULTS.md#' README.md | sed 's,](perf/RESULTS.md#,](#,')
+[ "$(wc -l <<<"$numbers")" -gt 20 ] || fail "no numbers in README.md"
+while read -r row; do
+	grep -qxF -- "$row" perf/RESULTS.md || fail "README.md: not in perf/RESULTS.md: $row"
+done <<<"$numbers"
 
 while read -r variable; do
 	grep -q "^| \`$variable=" OPERATING.md || fail "OPERATING.md does not explain $variable"
