@@ -219,6 +219,7 @@ struct heap {
 	atomic_int state;                       /* orphans lock */
 	atomic_int tid;                         /* of the heap's thread, for those who look from outside; 0: it is gone */
 	unsigned slow_calls;                    /* the heap's thread: paces span_tick */
+	unsigned purges;                        /* the heap's thread: span_purges when its magazines were last flushed for one */
 	struct heap *all_next;                  /* const once published */
 	struct heap *orphan_next;               /* orphans lock */
 	struct returns *_Atomic returns;        /* the heap's thread: set once, if it samples (profile.h) */

@@ -218,8 +218,14 @@ static void magazine_grow(struct magazine *magazine, unsigned most)
 
 static void pace(struct heap *heap)
 {
+	unsigned purges = load_relaxed(&span_purges);
+
 	if (++heap->slow_calls % TICK_EVERY == 0)
 		span_tick();
+	if (unlikely(heap->purges != purges)) {
+		heap->purges = purges;
+		heap_flush_all(heap, true);
+	}
 }
 
 void heap_overflow(struct heap *heap, unsigned class, void *object)

@@ -155,7 +155,7 @@ void *zeroed_malloc(size_t count, size_t size)
 		return new_large(total, PAGE_SIZE, true);
 	}
 	void *object = fast_malloc(total);
-	if (likely(object) && total <= MEDIUM_MAX) /* the hardened mode's large objects are zero */
+	if (likely(object))
 		memset(object, 0, total);
 	return object;
 }

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <sys/sdt.h>
 
+#define PURGED_MUCH ((size_t)1 << 20)
 #define BUDGET_LEAST ((size_t)2 << 20)
 #define BUDGET_LIVE_PART 32
 #define REGRET_GAIN 64
@@ -24,6 +25,8 @@ _Static_assert(META_SPAN_PAGES << PAGE_SHIFT >= META_SIZE_MAX, "a span holds any
  */
 #define LINK_FROM_MMAP ((uint64_t)1 << 8)
 #define LINK_SHIFT 16
+
+atomic_uint span_purges;
 
 static struct {
 	struct lock lock;
@@ -101,6 +104,8 @@ static bool purge(void)
 		size_t purged = load_relaxed(&source_purged) - before;
 		lock_take(&cache.lock);
 		cache.purged_lately += purged;
+		if (purged >= PURGED_MUCH)
+			store_relaxed(&span_purges, load_relaxed(&span_purges) + 1);
 		DTRACE_PROBE1(qslab, purge, purged);
 	}
 	return any;

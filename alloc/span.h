@@ -43,6 +43,9 @@ bool span_trim(void);
 /* Purges what time has made superfluous; a clock read. For slow paths now and then. */
 void span_tick(void);
 
+/* Purges so far that gave much back: after one, what is free in magazines is better free in slabs, which it may keep. */
+extern atomic_uint span_purges;
+
 struct span_stats {
 	size_t live, cached, dirty_in_source, purged;
 };

@@ -61,7 +61,7 @@ Test(pressure, a_spike_of_small_objects_goes_back, .disabled = SANITIZED)
 
 Test(pressure, a_spike_of_mixed_objects_goes_back, .disabled = SANITIZED)
 {
-	spike(any, 8);
+	spike(any, 10);
 }
 
 Test(pressure, trim_gives_all_back, .disabled = SANITIZED)

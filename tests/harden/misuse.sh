@@ -1,11 +1,13 @@
 # Every case of misuse.c over the library: caught and named as it should be, harmless, or known to be missed.
-# misuse.sh BUILD_DIR harden: the same in the hardened mode, where each is caught or harmless.
+# misuse.sh BUILD_DIR harden: the same in the hardened mode, where each is caught or harmless; sampled: there, too, when each
+# object of at most a page has a page of its own.
 . "$(dirname "$0")/../programs/common.bash"
 unset "${!QSLAB_@}"
 mode=${2:-default}
 case $mode in
 default) ;;
-harden) export QSLAB_OPTIONS=harden ;;
+harden) export QSLAB_OPTIONS=harden,rcu_sample=0 ;; # or by chance an object has a page of its own
+sampled) export QSLAB_OPTIONS=harden,rcu_sample=1 ;;
 *) fail "no such mode: $mode" ;;
 esac
 program=$1/tests/misuse
@@ -87,6 +89,15 @@ judge_harden() {
 		return
 	fi
 	[ "$outcome" = caught ] && head -1 "$work/err" | grep -qE "^qslab: ${hardened[$1]}"
+}
+# Objects stand at their page's end, before the guard, or at its beginning, before padding.
+judge_sampled() {
+	[[ $outcome =~ ^(caught|harmless)$ ]] || return
+	case $1 in
+	overflow-64-by-*) head -1 "$work/err" | grep -qE '(guard page 0 bytes past|byte 64 of) the 64-byte object' ;;
+	read-freed-64 | write-freed-64-* | fill-freed-64)
+		head -1 "$work/err" | grep -qE 'use after free: .* into the sampled object' && grep -q 'allocated by' "$work/err" ;;
+	esac
 }
 
 [ "$(LD_PRELOAD="$library" "$program" --malloc)" = "$(basename "$library")" ] || fail "the library is not in use"

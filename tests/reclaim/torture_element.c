@@ -1,5 +1,7 @@
 #define _GNU_SOURCE
 #include "torture.h"
+#include "alloc/class.h"
+#include "alloc/harden.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -126,11 +128,21 @@ void element_check(const struct hold *hold, const char *who)
 	}
 }
 
+/* As statistics count it: in the hardened mode with its seal. */
+static size_t bytes_of(const void *object)
+{
+	size_t size = qslab_usable_size(object);
+
+	if (!hardened || !object)
+		return size;
+	return size <= MEDIUM_MAX - SEAL_SIZE ? qslab_good_size(size) + SEAL_SIZE : PAGES_OF(size) << PAGE_SHIFT;
+}
+
 size_t elements_bytes(void)
 {
 	size_t bytes = 0;
 	for (unsigned s = 0; s < SLOTS; s++)
-		bytes += qslab_usable_size(slots[s].current) + qslab_usable_size(slots[s].ammunition);
+		bytes += bytes_of(slots[s].current) + bytes_of(slots[s].ammunition);
 	return bytes;
 }
 
