@@ -366,8 +366,8 @@ void harden_check_large(const char *call, const struct large *large)
 void *harden_place(struct large *large, size_t size, bool at_end)
 {
 	memset(large->span.start, 0, large->size);
-	large->asked = size;
-	large->offset = at_end ? (large->size - size) & ~(size_t)15 : 0;
+	large->asked = size ? size : 1; /* no object is empty: its address would be another page's */
+	large->offset = at_end ? (large->size - large->asked) & ~(size_t)15 : 0;
 	harden_seal_large(large);
 	return large_start(large);
 }

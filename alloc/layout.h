@@ -126,7 +126,7 @@ static inline void *slab_object(const struct slab *slab, unsigned index)
 
 /*
  * A hint against double frees: free leaves a mark in an object's third 4 bytes, malloc clears it. (Of 8, a look right
- * after a narrower store there stalls: 1.2 ns more in pair-16.) A marked object may be free already, and is looked for in its thread's magazine and its slab; any other is not.
+ * after a narrower store there stalls: 1.2 ns more in pair-16.) A marked object may be free already, and is looked for in all magazines and its slab; any other only if it is the last one freed.
  * Nothing else depends on the mark: a program that overwrites or copies it loses or delays nothing.
  */
 #define FREED_MARK 0x9e3779b9u
