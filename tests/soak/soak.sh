@@ -7,6 +7,7 @@ for ((i = 0; i + 1 < ${#options[@]}; i += 2)); do
 	[ "${options[i]}" = --mode ] && mode=${options[i + 1]}
 done
 . "$(dirname "$0")/../tools/look.bash"
+unset QSLAB_SOAK_HOURS # tools/check's; an unknown option to the library
 mode=${mode:-default}
 [ -n "$log" ] || { log=$work/log; options+=(--log "$log"); }
 : >>"$log"
