@@ -112,21 +112,20 @@ bool gate_extend(struct span span, size_t pages, size_t new_pages)
 	return done;
 }
 
-void gate_purge(void)
+bool gate_purge(void)
 {
-	if (enter()) {
-		main_source->purge();
-		leave();
-	}
+	if (!enter())
+		return false;
+	main_source->purge();
+	leave();
+	return true;
 }
 
-size_t gate_dirty(void)
+bool gate_dirty(size_t *dirty)
 {
-	size_t dirty = 0;
-
-	if (enter()) {
-		dirty = main_source->dirty();
-		leave();
-	}
-	return dirty;
+	if (!enter())
+		return false;
+	*dirty = main_source->dirty();
+	leave();
+	return true;
 }

@@ -82,16 +82,18 @@ static bool grow(struct shard *shard)
 	return true;
 }
 
-/* Lock held. Its record, an empty one made its own, or NULL without memory. */
+/* Lock held. Its record, an empty one made its own, or NULL without memory: never if it has one. */
 static struct record *get(struct shard *shard, uintptr_t object)
 {
+	struct record *record = shard->table ? look(shard->table, object) : NULL;
+
+	if (record && record->object)
+		return record;
 	if (!grow(shard))
 		return NULL;
-	struct record *record = look(shard->table, object);
-	if (!record->object) {
-		record->object = object;
-		shard->table->used++;
-	}
+	record = look(shard->table, object);
+	record->object = object;
+	shard->table->used++;
 	return record;
 }
 

@@ -143,10 +143,13 @@ static bool map_piece(size_t offset, size_t size)
 {
 	if (offset > region.window || size > region.window - offset || !cover(offset + size))
 		return false;
-	if (offset > region.ahead)
-		region.ahead = offset; /* stepped over what others mapped */
-	if (offset + size > region.ahead && !map_ahead(offset + size))
+	size_t ahead = region.ahead;
+	if (offset > ahead)
+		region.ahead = offset; /* stepped over for alignment, or over what others mapped */
+	if (offset + size > region.ahead && !map_ahead(offset + size)) {
+		region.ahead = ahead; /* what lies between is not mapped */
 		return false;
+	}
 	atomic_store_explicit(&region.size, offset + size, release);
 	atomic_fetch_add_explicit(&region.held, size, relaxed);
 	return true;
@@ -168,7 +171,7 @@ void *region_grow(size_t size, size_t alignment)
 		}
 		if (errno != EEXIST)
 			break;
-		offset = ALIGN_UP(region.ahead + 1, GIB); /* somebody mapped there: step over */
+		offset = ALIGN_UP((offset > region.ahead ? offset : region.ahead) + 1, GIB); /* somebody mapped there: step over */
 	}
 	lock_drop(&region.lock);
 	return result;

@@ -40,6 +40,7 @@ static struct {
 	size_t purged_lately;                 /* lock: bytes purged that a regret may still claim */
 	time_t ticked;                        /* lock: second of the last tick */
 	uint64_t waiting;                     /* lock: spans of jemalloc freed while the gate was closed */
+	bool purging;                         /* lock: a thread purges the source, which lets no second one in */
 } cache;
 
 /* Lock held. */
@@ -95,14 +96,19 @@ static bool purge(void)
 			}
 		}
 	}
-	if (cache.dirty || cache.freed) {
+	if ((cache.dirty || cache.freed) && !cache.purging) {
+		size_t dirty = cache.dirty + cache.freed;
+		cache.purging = true;
 		cache.dirty = cache.freed = 0;
 		lock_drop(&cache.lock);
 		size_t before = load_relaxed(&source_purged);
-		gate_purge();
+		bool done = gate_purge();
 		meta_trim();
 		size_t purged = load_relaxed(&source_purged) - before;
 		lock_take(&cache.lock);
+		cache.purging = false;
+		if (!done)
+			cache.freed += dirty; /* forking: later */
 		cache.purged_lately += purged;
 		if (purged >= PURGED_MUCH)
 			store_relaxed(&span_purges, load_relaxed(&span_purges) + 1);
@@ -111,23 +117,35 @@ static bool purge(void)
 	return any;
 }
 
-/* Lock held; may drop it in between. Purges if the budget is exceeded, after asking for the real figure. */
-static void enforce_budget(void)
+/* Lock held; may drop it in between. Is the budget exceeded, by the real figure? */
+static bool over_budget(void)
 {
-	size_t most = budget();
+	size_t most = budget(), freed = cache.freed, dirty;
 
-	if (cache.cached + cache.dirty + cache.freed <= most)
-		return;
-	if (cache.freed) {
-		if (cache.freed < RECOUNT_LEAST && cache.cached + cache.dirty <= most)
-			return;
+	if (cache.cached + cache.dirty + freed <= most)
+		return false;
+	if (freed) {
+		if (freed < RECOUNT_LEAST && cache.cached + cache.dirty <= most)
+			return false;
 		cache.freed = 0;
 		lock_drop(&cache.lock);
-		size_t dirty = gate_dirty();
+		bool known = gate_dirty(&dirty);
 		lock_take(&cache.lock);
-		cache.dirty = dirty;
+		if (known)
+			cache.dirty = dirty;
+		else
+			cache.freed += freed;
 	}
-	if (cache.cached + cache.dirty > most)
+	return cache.cached + cache.dirty > most;
+}
+
+/*
+ * Lock held; may drop it in between. Who purges looks again at its end: what others freed meanwhile was left to it.
+ * Of what is freed while the gate is closed the next free takes care.
+ */
+static void enforce_budget(void)
+{
+	while (over_budget() && !cache.purging && !gate_is_closed())
 		purge();
 }
 
@@ -292,6 +310,11 @@ bool span_trim(void)
 {
 	int saved = errno;
 	lock_take(&cache.lock);
+	while (cache.purging) {
+		lock_drop(&cache.lock);
+		nanosleep(&(struct timespec){0, 20000}, NULL);
+		lock_take(&cache.lock);
+	}
 	bool any = purge();
 	cache.credit = 0;
 	lock_drop(&cache.lock);
@@ -301,11 +324,10 @@ bool span_trim(void)
 
 void span_stats(struct span_stats *stats)
 {
-	size_t dirty = gate_dirty();
+	size_t dirty = 0;
 
+	gate_dirty(&dirty);
 	lock_take(&cache.lock);
-	cache.dirty = dirty;
-	cache.freed = 0;
 	stats->live = cache.live;
 	stats->cached = cache.cached;
 	stats->dirty_in_source = dirty;
@@ -324,6 +346,7 @@ void span_after_fork(void)
 		cache.cached = cached;
 		lock_drop(&cache.lock);
 	}
+	cache.purging = false;
 	gate_after_fork();
 	lock_drop(&region.lock);
 	span_fork_done();

@@ -2,6 +2,7 @@
 #include "check.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sys/resource.h>
 
 static size_t resident(void)
@@ -75,6 +76,38 @@ Test(pressure, trim_gives_all_back, .disabled = SANITIZED)
 	free(objects);
 	qslab_trim();
 	cr_assert_leq(resident(), before + 8 * MIB, "%zu MiB more", (resident() - before) / MIB);
+}
+
+/* ---- two threads that free ---- */
+
+static size_t live(void)
+{
+	struct qslab_memory memory;
+	qslab_memory(&memory);
+	return memory.live;
+}
+
+static void *free_it(void *object)
+{
+	qslab_free(object);
+	return NULL;
+}
+
+/* What a thread frees while another one is busy giving memory back is not forgotten. */
+Test(pressure, what_is_freed_beside_a_purge_goes_back, .disabled = SANITIZED)
+{
+	pthread_t thread;
+	for (int i = 0; i < 5; i++) {
+		char *long_one = memset(qslab_malloc(512 * MIB), 1, 512 * MIB);
+		char *other = memset(qslab_malloc(256 * MIB), 1, 256 * MIB);
+		size_t before = live();
+		cr_assert(pthread_create(&thread, NULL, free_it, long_one) == 0);
+		while (live() == before)
+			continue;
+		qslab_free(other); /* while the thread purges, mostly */
+		pthread_join(thread, NULL);
+		cr_assert_leq(resident(), 100 * MIB, "%zu MiB resident", resident() / MIB);
+	}
 }
 
 /* Allocates until NULL; the count of objects, all intact. */

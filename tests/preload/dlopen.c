@@ -13,68 +13,13 @@
 #define THREADS 4
 #define ROUNDS 500
 
-atomic_int guests_come, guests_gone, guest_errors;
-
-static void *call(void *guest, const char *name)
-{
-	void *function = dlsym(guest, name);
-	if (!function) {
-		fprintf(stderr, "%s\n", dlerror());
-		abort();
-	}
-	return function;
-}
-
-static void *open_guest(const char *path)
-{
-	void *guest = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-	if (!guest) {
-		fprintf(stderr, "%s\n", dlerror());
-		abort();
-	}
-	return guest;
-}
-
-/* Leaves a destructor behind, and closes the last handle: the object goes when the thread has gone. */
-static void *stay(void *guest)
-{
-	((void (*)(void))call(guest, "guest_stay"))();
-	dlclose(guest);
-	return NULL;
-}
-
-static void visit(const char *path, int round)
-{
-	void *guest = open_guest(path);
-	void *(*make)(size_t) = call(guest, "guest_make");
-	void (*adopt)(void *) = call(guest, "guest_adopt");
-	void *mine[50];
-	for (int i = 0; i < 50; i++) {
-		size_t size = 1 + (size_t)(i * i * 37 + round) % 90000;
-		mine[i] = memset(make(size), i, size);
-	}
-	adopt(strdup("from the host"));
-	if (round % 3 == 0) {
-		pthread_t thread;
-		if (pthread_create(&thread, NULL, stay, guest))
-			abort();
-		pthread_join(thread, NULL);
-	} else {
-		dlclose(guest);
-	}
-	for (int i = 0; i < 50; i++) { /* its maker is gone */
-		guest_errors += *(unsigned char *)mine[i] != i;
-		free(mine[i]);
-	}
-}
-
 /* Each thread has its own copy of the object, so that every dlclose unloads one. */
 static void *visitor(void *number)
 {
 	char path[sizeof GUESTS + 20];
 	snprintf(path, sizeof path, GUESTS "%d.so", (int)(size_t)number);
 	for (int round = 0; round < ROUNDS; round++)
-		visit(path, round);
+		guest_visit(path, round);
 	return NULL;
 }
 
@@ -95,7 +40,7 @@ int main(void)
 	alarm(240); /* a deadlock dies of it */
 	size_t first = in_use_after_visits();
 	size_t second = in_use_after_visits();
-	dlclose(open_guest(GUESTS "0.so")); /* glibc unloads those that stayed for a thread at the next dlclose */
+	dlclose(guest_open(GUESTS "0.so")); /* glibc unloads those that stayed for a thread at the next dlclose */
 	if (guests_come != guests_gone || guests_come < THREADS * ROUNDS || guest_errors) {
 		fprintf(stderr, "%d guests came, %d went; %d objects not intact\n", guests_come, guests_gone, guest_errors);
 		return 1;

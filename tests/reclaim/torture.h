@@ -2,9 +2,12 @@
  * Torture of deferred free, as rcutorture's ageing pipe: readers hold elements for as long as they like, and an
  * element that changes in their hands was freed early; at the end everything retired must be free again.
  *
- *   torture.c           phases, forks, signals, the account at the end
+ *   torture.c           phases, the account at the end
+ *   torture_events.c    signals, forks, progress
  *   torture_element.c   elements, slots, how they are checked and retired
  *   torture_threads.c   readers, updaters, floods, short-lived threads
+ *
+ * tests/soak/ has all but torture.c too.
  *
  * Exit status: 0 good, 1 early reuse, 2 loss, 3 no progress.
  */
@@ -33,6 +36,9 @@ double seconds(void);
 /* To its full length whatever signals come; at most until the run ends if `cut`. */
 void sleep_us(uint64_t microseconds, bool cut);
 
+/* What threads' numbers are drawn from; written before they start. */
+extern uint64_t seed;
+
 static inline uint64_t next_random(uint64_t *state)
 {
 	*state ^= *state << 13;
@@ -40,6 +46,16 @@ static inline uint64_t next_random(uint64_t *state)
 	*state ^= *state << 17;
 	return *state;
 }
+
+/*
+ * Counts limits set on memory and lifted again: odd while there is one. An allocation that fails is explained by a
+ * limit if there was one after `before`, which was read before it.
+ */
+extern atomic_uint limits;
+extern atomic_ulong count_nulls;
+void null_explained(unsigned before, size_t size);
+/* qslab_malloc, again and again while memory is limited. */
+void *obtain(size_t size);
 
 /* ---- elements: a slot's elements are all of one size, their link at one place; SIZE_MAX: they have none ---- */
 
@@ -93,6 +109,18 @@ extern atomic_bool stop;
 extern _Thread_local bool reading; /* a fault now is an early unmap */
 extern atomic_ulong count_reads, count_replaced, count_retired, count_polled, count_flooded, count_threads,
 	count_signals, count_long;
+
+/* ---- events ---- */
+
+extern const char *volatile doing; /* what a hang is said to hang in */
+void handlers_install(void);
+/* Every so often to any thread but the caller, whose handler retires; until stop. */
+void signals_start(unsigned microseconds);
+void signals_stop(void);
+/* A child that works on, and has ended well. `inside` threads at most are inside a call now. */
+void fork_once(uint64_t *random, unsigned inside);
+/* Every now and then: ends the process if threads or grace periods stand still. */
+void check_progress(void);
 
 void *reader(void *number);
 void *updater(void *number);

@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 struct slot slots[SLOTS];
-atomic_ulong count_retired, count_polled;
+atomic_ulong count_retired, count_polled, count_nulls;
+atomic_uint limits;
 static atomic_ulong serial;
 
 #define MAGIC 0x71bau
@@ -38,6 +39,25 @@ double seconds(void)
 	struct timespec now;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+void null_explained(unsigned before, size_t size)
+{
+	atomic_fetch_add_explicit(&count_nulls, 1, memory_order_relaxed);
+	if (before % 2 == 0 && atomic_load(&limits) == before)
+		fail(LOSS, "torture: no memory for %zu bytes", size);
+}
+
+void *obtain(size_t size)
+{
+	for (;;) {
+		unsigned before = atomic_load(&limits);
+		void *object = qslab_malloc(size);
+		if (object)
+			return object;
+		null_explained(before, size);
+		nanosleep(&(struct timespec){0, 1000000}, NULL);
+	}
 }
 
 void elements_init(void)
@@ -80,11 +100,9 @@ static size_t step_of(size_t size)
 void *element_make(unsigned slot)
 {
 	size_t size = slots[slot].size, words = size / 8, mine = stamp_word(slot);
-	uint64_t *element = qslab_malloc(size);
+	uint64_t *element = obtain(size);
 	uint64_t stamp = (uint64_t)MAGIC << 48 | (uint64_t)slot << 40 | (atomic_fetch_add(&serial, 1) & 0xffffffffff);
 
-	if (!element)
-		fail(LOSS, "torture: no memory for %zu bytes", size);
 	for (size_t w = 0; w < words; w += step_of(size))
 		element[w] = word_of(stamp, w);
 	element[words - 1] = word_of(stamp, words - 1);

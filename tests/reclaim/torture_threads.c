@@ -11,6 +11,7 @@ enum { RING = 48, HELD_MOST = 16 };
 #define THROTTLE ((SANITIZED ? (size_t)64 : (size_t)192) << 20)
 
 atomic_bool stop;
+uint64_t seed;
 _Thread_local bool reading;
 atomic_ulong count_reads, count_replaced, count_flooded, count_threads, count_long;
 
@@ -26,7 +27,7 @@ void sleep_us(uint64_t microseconds, bool cut)
 
 static uint64_t seed_of(void *number)
 {
-	return ((uintptr_t)number + 1) * 0x9e3779b97f4a7c15u ^ (uint64_t)(seconds() * 1e9);
+	return ((uintptr_t)number + 1) * 0x9e3779b97f4a7c15u ^ seed;
 }
 
 /* ---- plain malloc and free, by everybody: whoever gets memory that is still read writes over it ---- */
@@ -228,7 +229,7 @@ void *flooder(void *number)
 		unsigned call = (unsigned)next_random(&random) % 4, flooded = 0;
 		for (double end = seconds() + 0.2; seconds() < end && !atomic_load(&stop);) {
 			for (int i = 0; i < 512; i++, flooded++) {
-				void *object = qslab_malloc(size);
+				void *object = obtain(size);
 				memset(object, 0xf1, size);
 				if (call == 0)
 					qslab_free_rcu_head(object);

@@ -1,4 +1,4 @@
-/* Between dlopen.c, the host, and guest.c. */
+/* Between the host, dlopen.c or tests/soak by visit.c, and guest.c. */
 #ifndef QSLAB_TESTS_GUEST_H
 #define QSLAB_TESTS_GUEST_H
 
@@ -9,6 +9,9 @@
 
 /* The host's. */
 extern atomic_int guests_come, guests_gone, guest_errors;
+void *guest_open(const char *path);
+/* Each third round leaves a destructor to a thread, and the guest goes when that has gone. */
+void guest_visit(const char *path, int round);
 
 /* The guest's, by dlsym. */
 void *guest_make(size_t size);
