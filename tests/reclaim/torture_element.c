@@ -1,7 +1,5 @@
 #define _GNU_SOURCE
 #include "torture.h"
-#include "alloc/class.h"
-#include "alloc/harden.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -146,14 +144,21 @@ void element_check(const struct hold *hold, const char *who)
 	}
 }
 
-/* As statistics count it: in the hardened mode with its seal. */
+/* As statistics count it: in the hardened mode, where an object has just the bytes asked for, its slot, or its pages. */
 static size_t bytes_of(const void *object)
 {
+	enum { SEAL = 8, SLOT_MOST = 256 << 10 };
+	static size_t of_one;
 	size_t size = qslab_usable_size(object);
 
-	if (!hardened || !object)
+	if (!of_one) {
+		void *one = qslab_malloc(1);
+		of_one = qslab_usable_size(one);
+		qslab_free(one);
+	}
+	if (of_one > 1 || !object)
 		return size;
-	return size <= MEDIUM_MAX - SEAL_SIZE ? qslab_good_size(size) + SEAL_SIZE : PAGES_OF(size) << PAGE_SHIFT;
+	return qslab_good_size(size) + (size <= SLOT_MOST - SEAL ? SEAL : 0);
 }
 
 size_t elements_bytes(void)
