@@ -71,29 +71,29 @@ static size_t budget(void)
 	return (base > BUDGET_LEAST ? base : BUDGET_LEAST) + (cache.credit < most ? cache.credit : most);
 }
 
-/* Lock held; may drop it in between. Everything cached goes to the source, everything dirty to the system. */
+/*
+ * Lock held; may drop it in between. Everything cached goes to the source, everything dirty to the system. True if
+ * anything did. One span at a time is in no bin: a child forked beside it loses no more.
+ */
 static bool purge(void)
 {
-	bool any = cache.cached || cache.dirty || cache.freed;
+	bool any = false;
 
 	for (size_t pages = 1; pages <= SPAN_CACHED_PAGES; pages++) {
-		uint64_t chain = cache.bins[pages];
-		cache.bins[pages] = 0;
-		while (chain) {
-			struct span span = bin_pop(&chain);
+		while (cache.bins[pages]) {
+			struct span span = bin_pop(&cache.bins[pages]);
+			cache.cached -= pages << PAGE_SHIFT;
 			lock_drop(&cache.lock);
 			bool freed = gate_free(span, pages);
 			lock_take(&cache.lock);
-			if (freed) {
-				cache.cached -= pages << PAGE_SHIFT;
-				if (!span.from_mmap)
-					cache.freed += pages << PAGE_SHIFT;
-			} else {
+			if (!freed) {
+				cache.cached += pages << PAGE_SHIFT;
 				bin_push(&cache.bins[pages], span);
-				while (chain)
-					bin_push(&cache.bins[pages], bin_pop(&chain));
-				return false; /* forking: later */
+				return any; /* forking: later */
 			}
+			any = true;
+			if (!span.from_mmap)
+				cache.freed += pages << PAGE_SHIFT;
 		}
 	}
 	if ((cache.dirty || cache.freed) && !cache.purging) {
@@ -107,6 +107,7 @@ static bool purge(void)
 		size_t purged = load_relaxed(&source_purged) - before;
 		lock_take(&cache.lock);
 		cache.purging = false;
+		any = any || done;
 		if (!done)
 			cache.freed += dirty; /* forking: later */
 		cache.purged_lately += purged;
@@ -145,8 +146,8 @@ static bool over_budget(void)
  */
 static void enforce_budget(void)
 {
-	while (over_budget() && !cache.purging && !gate_is_closed())
-		purge();
+	while (over_budget() && !cache.purging && !gate_is_closed() && purge())
+		continue;
 }
 
 /* Lock held. */
