@@ -162,7 +162,7 @@ Test(fork, while_another_thread_has_our_lock, .disabled = NO_FORK)
 	for (int i = 0; i < MANY; i++)
 		objects[i] = qslab_malloc(2000);
 	pthread_create(&thread, NULL, looks_at_all, NULL);
-	for (int round = 0; round < SCALE(100); round++) {
+	for (int round = 0; round < SCALE(40); round++) {
 		pid_t child = fork();
 		if (child == 0) {
 			alarm(20);
