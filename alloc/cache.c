@@ -28,16 +28,6 @@ static size_t stride(const struct cache_wish *wish)
 	return ALIGN_UP(wish->size + room, wish->align);
 }
 
-/* The size class whose objects are large and aligned enough, or CLASS_NONE. */
-static unsigned class_like(size_t size, size_t align)
-{
-	unsigned class = class_of(hardened ? size + SEAL_SIZE : size);
-
-	while (class && class < CLASS_COUNT && classes[class].size % align)
-		class++;
-	return class < CLASS_COUNT ? class : CLASS_NONE;
-}
-
 /* Caches lock held. A number of its own, shaped; CLASS_NONE if all are taken. */
 static unsigned take_number(struct qslab_cache *cache, const struct cache_wish *wish)
 {
@@ -75,7 +65,7 @@ struct qslab_cache *cache_create(const struct cache_wish *wish)
 		.flags = wish->flags,
 		.align = (unsigned)wish->align,
 		.has_ctor = wish->ctor,
-		.class = wish->own ? CLASS_NONE : class_like(wish->size, wish->align),
+		.class = wish->own ? CLASS_NONE : class_aligned(wish->size + (hardened ? SEAL_SIZE : 0), wish->align),
 	};
 	strncpy(cache->name, wish->name ? wish->name : "unnamed", sizeof cache->name - 1);
 	lock_take(&caches.lock);
@@ -137,9 +127,7 @@ void own_free(const char *call, unsigned class, void *object)
 		return;
 	}
 	struct heap *heap = thread_heap_get();
-	if (unlikely(hardened) && heap_has_free(heap ? heap : &heap_none, class, object))
-		misuse_double_free(call, object, info->size); /* else seen only if it is the last one */
-	if (heap && own_push(&heap->magazines[class], class, object))
+	if (heap && likely(!hardened) && own_push(&heap->magazines[class], class, object))
 		return;
 	if (heap_has_free(heap ? heap : &heap_none, class, object))
 		misuse_double_free(call, object, info->size);

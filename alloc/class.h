@@ -78,4 +78,17 @@ static inline unsigned class_of(size_t size)
 	return likely(size <= MEDIUM_MAX) ? class_medium[(size + 127) >> 7] : CLASS_NONE;
 }
 
+/*
+ * The smallest whose objects are large enough, and aligned: they are multiples of their size away from a slab's end, which
+ * is page-aligned. CLASS_NONE if there is none. `alignment`: a power of two, at most PAGE_SIZE.
+ */
+static inline unsigned class_aligned(size_t size, size_t alignment)
+{
+	unsigned class = class_of(size);
+
+	while (class && class < CLASS_COUNT && classes[class].size % alignment)
+		class++;
+	return class < CLASS_COUNT ? class : CLASS_NONE;
+}
+
 #endif

@@ -12,6 +12,7 @@
 #include "report.h"
 #include "sample.h"
 #include "segment.h"
+#include "slow.h"
 #include "thread.h"
 
 #include <errno.h>
@@ -86,16 +87,14 @@ static void seal(void *object, size_t slot, size_t asked)
 static _Noreturn COLD void overflow(const char *call, const void *object, size_t asked, ptrdiff_t at)
 {
 	report_line("qslab: %s(%p): overflow: byte %td of the %zu-byte object was written", call, object, at, asked);
-	debug_explain(object);
-	abort();
+	misuse_end(object);
 }
 
 static _Noreturn COLD void broken_seal(const char *call, const void *object, size_t slot)
 {
 	report_line("qslab: %s(%p): overflow: the seal behind the object, which has a %zu-byte slot, was written", call, object,
 	            slot);
-	debug_explain(object);
-	abort();
+	misuse_end(object);
 }
 
 /* The bytes from `from` on that are not `value`: where, -1 if all are. */
@@ -122,8 +121,7 @@ static void check_untouched(const void *object, size_t slot)
 	if (likely(is_zero(object, slot)))
 		return;
 	misuse_print_change("free", object, slot, 0);
-	debug_explain(object);
-	abort();
+	misuse_end(object);
 }
 
 /* The slot before belongs to a live object with a whole seal, or to none. */
@@ -137,8 +135,7 @@ static void check_before(const char *call, const void *object, const struct slab
 	if (unlikely(there && length_of(before, slab->size, there) == SIZE_MAX)) {
 		report_line("qslab: %s(%p): the bytes before the object were written: underflow, or overflow of the object at "
 		            "or before %p", call, object, (const void *)before);
-		debug_explain(object);
-		abort();
+		misuse_end(object);
 	}
 }
 
@@ -167,19 +164,18 @@ void harden_check_size(const char *call, const void *object, size_t size)
 	if (object && object_find(object, &found) && found.start == object && found.class < CLASS_OWN && found.size != size &&
 	    found.size) {
 		report_line("qslab: %s(%p, %zu): the object was allocated with %zu bytes", call, object, size, found.size);
-		debug_explain(object);
-		abort();
+		misuse_end(object);
 	}
 }
 
 /* ---- the quarantine ------------------------------------------------------------------------------------------- */
 
+enum { SMALL_PLACES = 8192, MIDDLE_PLACES = 1024, BIG_PLACES = 32, PLACES = SMALL_PLACES + MIDDLE_PLACES + BIG_PLACES };
+
 /* By size: objects to that size share so many slots, 14 MiB at most in all. */
 static const struct shelf {
 	uint32_t largest, first, count;
-} shelves[] = {{256, 0, 8192}, {4096, 8192, 1024}, {MEDIUM_MAX, 9216, 32}};
-
-#define PLACES (9216 + 32)
+} shelves[] = {{256, 0, SMALL_PLACES}, {4096, SMALL_PLACES, MIDDLE_PLACES}, {MEDIUM_MAX, SMALL_PLACES + MIDDLE_PLACES, BIG_PLACES}};
 
 static _Atomic(void *) places[PLACES]; /* any thread, by exchange: who takes an object out has it alone */
 
@@ -281,17 +277,11 @@ static void *alloc(unsigned class, size_t size, size_t alignment)
 
 void *harden_alloc(size_t size, size_t alignment)
 {
-	unsigned class = CLASS_NONE;
 	void *object;
 
 	if (unlikely(watched) && alignment <= 16 && (object = sample_alloc(size)))
 		return object;
-	if (size <= MEDIUM_MAX - SEAL_SIZE && alignment <= PAGE_SIZE) {
-		class = class_of(size + SEAL_SIZE);
-		while (alignment > 16 && class < CLASS_COUNT && classes[class].size % alignment)
-			class++;
-		class = class < CLASS_COUNT ? class : CLASS_NONE;
-	}
+	unsigned class = alignment <= PAGE_SIZE ? class_aligned(size + SEAL_SIZE, alignment) : CLASS_NONE;
 	object = alloc(class, size, alignment);
 	return likely(object) || !kept_empty() ? object : alloc(class, size, alignment);
 }
@@ -306,27 +296,15 @@ void harden_free(const char *call, void *object)
 	quarantine(object, slot);
 }
 
-static void *move(const char *call, const struct object *object, size_t size)
-{
-	void *new = harden_alloc(size, 16);
-
-	if (!new)
-		return NULL;
-	memcpy(new, object->start, size < object->size ? size : object->size);
-	if (object->class == CLASS_LARGE)
-		large_free(call, object->start);
-	else
-		harden_free(call, object->start);
-	return new;
-}
-
 void *harden_resize(const char *call, const struct object *object, size_t size)
 {
+	size_t kept = size < object->size ? size : object->size;
+
 	if (object->class == CLASS_LARGE) {
 		struct large *large = object->descriptor;
 		harden_check_large(call, large);
 		if (large->sample || size <= MEDIUM_MAX - SEAL_SIZE)
-			return move(call, object, size);
+			return resize_move(call, object->start, size, kept);
 		return large_resize(large, size);
 	}
 	struct slab *slab = object->descriptor;
@@ -335,7 +313,7 @@ void *harden_resize(const char *call, const struct object *object, size_t size)
 	if (fits && size > asked)
 		memset((char *)object->start + asked, 0, size - asked);
 	seal(object->start, slot, fits ? size : asked);
-	return fits ? object->start : move(call, object, size);
+	return fits ? object->start : resize_move(call, object->start, size, kept);
 }
 
 /* ---- large objects ------------------------------------------------------------------------------------------------ */
@@ -379,13 +357,14 @@ void harden_start(void)
 	static bool decided;
 	uint64_t drawn[3];
 
-	if (decided && options.harden && !hardened)
-		report_line("qslab: the environment came after the first allocation: not hardened");
-	if (decided || !options.harden) {
-		decided = true;
+	if (decided) {
+		if (options.harden && !hardened)
+			report_line("qslab: the environment came after the first allocation: not hardened");
 		return;
 	}
 	decided = true;
+	if (!options.harden)
+		return;
 	if (getrandom(drawn, sizeof drawn, GRND_NONBLOCK) != sizeof drawn) {
 		const void *random = (const void *)getauxval(AT_RANDOM);
 		struct timespec now;

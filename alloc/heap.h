@@ -35,7 +35,7 @@ void heap_overflow(struct heap *heap, unsigned class, void *object);
 bool heap_has_free(struct heap *heap, unsigned class, const void *object);
 
 /* Is the object, of a size class, in a magazine of any heap? Any thread; never true of an object that the caller owns. */
-bool heap_others_cache(unsigned class, const void *object);
+bool heap_any_caches(unsigned class, const void *object);
 
 /* Any thread, without a heap: one object straight from, or to, the slabs of an orphan heap kept for that. */
 void *heap_late_alloc(unsigned class);

@@ -39,12 +39,8 @@ struct large *kept_find(const void *address)
 	return NULL;
 }
 
-static bool report_kept(const void *address)
+static void report_kept(const struct large *large, const void *address)
 {
-	const struct large *large = kept_find(address);
-
-	if (!large)
-		return false;
 	const struct sample *sample = large->sample;
 	report_line("qslab: use after %s: address %p, %td bytes into the %s object %p",
 	            sample && sample->retired ? "the grace period" : "free", address,
@@ -53,7 +49,6 @@ static bool report_kept(const void *address)
 	event_print_here("touched");
 	if (sample)
 		sample_print(sample);
-	return true;
 }
 
 /* The signal comes again when the handler returns, and kills: the core shows the culprit. */
@@ -69,13 +64,16 @@ static void die_by_default(const siginfo_t *info)
 static void handle(int number, siginfo_t *info, void *context)
 {
 	int saved = errno;
-	bool fault = info->si_code > 0 && region_has(info->si_addr);
+	bool fault = info->si_code > 0; /* not sent by kill */
+	const struct large *kept = fault ? kept_find(info->si_addr) : NULL;
 
-	if (fault && (kept_find(info->si_addr) || guard_has(info->si_addr))) {
+	if (kept || (fault && guard_has(info->si_addr))) {
 		if (atomic_flag_test_and_set(&reported))
 			for (;;)
 				pause(); /* another thread is reporting, and will die for all */
-		if (!report_kept(info->si_addr))
+		if (kept)
+			report_kept(kept, info->si_addr);
+		else
 			guard_report(info->si_addr);
 		die_by_default(info);
 	} else if (previous.sa_flags & SA_SIGINFO) {

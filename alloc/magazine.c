@@ -251,20 +251,6 @@ void heap_overflow(struct heap *heap, unsigned class, void *object)
 	atomic_store_explicit(&magazine->top, top + 1, release); /* pairs with is_cached */
 }
 
-bool heap_has_free(struct heap *heap, unsigned class, const void *object)
-{
-	struct magazine *both[2];
-	unsigned count = heap_magazines_of(heap, class, both);
-
-	for (unsigned i = 0; i < count; i++)
-		for (void **slot = load_relaxed(&both[i]->top); slot && *slot; slot--)
-			if (*slot == object)
-				return true;
-	struct group group = group_of(slab_of(object), object);
-	return (load_relaxed(&slab_bits(group.slab)[group.word]) |
-	        load_relaxed(&group.slab->remote[group.word])) & group.bits;
-}
-
 /*
  * Whoever raises a top writes the slots below it first. The caller has what made it the owner of the object behind it,
  * and so the pop that took it out: below a top that it reads the object stands only if it was freed again.
@@ -281,7 +267,20 @@ static bool is_cached(struct magazine *magazine, unsigned class, const void *obj
 	return false;
 }
 
-bool heap_others_cache(unsigned class, const void *object)
+bool heap_has_free(struct heap *heap, unsigned class, const void *object)
+{
+	struct magazine *both[2];
+	unsigned count = heap_magazines_of(heap, class, both);
+
+	for (unsigned i = 0; i < count; i++)
+		if (is_cached(both[i], class, object))
+			return true;
+	struct group group = group_of(slab_of(object), object);
+	return (load_relaxed(&slab_bits(group.slab)[group.word]) |
+	        load_relaxed(&group.slab->remote[group.word])) & group.bits;
+}
+
+bool heap_any_caches(unsigned class, const void *object)
 {
 	for (struct heap *heap = heap_first(); heap; heap = heap->all_next) {
 		struct magazine *both[2];

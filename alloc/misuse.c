@@ -13,7 +13,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define die(...) (report_line(__VA_ARGS__), debug_explain(pointer), abort())
+#define die(...) (report_line(__VA_ARGS__), misuse_end(pointer))
+
+void misuse_end(const void *pointer)
+{
+	debug_explain(pointer);
+	abort();
+}
 
 /* The line of /proc/self/maps that holds address, its path part; "" if unnamed, NULL if unmapped. */
 static const char *mapping_of(uintptr_t address, char *line, size_t size)

@@ -15,6 +15,9 @@ _Noreturn void misuse_double_free(const char *call, const void *pointer, size_t 
 /* An object that is no longer the program's: `what` is "double free of a" or the like. */
 _Noreturn void misuse_ended(const char *call, const void *pointer, size_t size, const char *what);
 
+/* What follows a line that says what it is: what is known of the object there, and the end. */
+_Noreturn void misuse_end(const void *pointer);
+
 /* Only prints: after `what`, bytes of the object that were all `value` are not. */
 void misuse_print_change(const char *what, const void *object, size_t size, unsigned char value);
 

@@ -105,7 +105,7 @@ void slow_free(const char *call, void *object)
 	}
 	struct heap *heap = thread_heap_get();
 	bool again = marked_freed(object) || *load_relaxed(&thread_frees[class].top) == object;
-	if (unlikely(again) && (heap_has_free(heap ? heap : &heap_none, class, object) || heap_others_cache(class, object)))
+	if (unlikely(again) && (heap_has_free(heap ? heap : &heap_none, class, object) || heap_any_caches(class, object)))
 		misuse_double_free(call, object, classes[class].size);
 	mark_freed(object);
 	if (likely(heap))
@@ -132,15 +132,8 @@ void *aligned_malloc(size_t alignment, size_t size)
 		return no_memory();
 	if (unlikely(hardened))
 		return harden_alloc(size, alignment);
-	if (alignment <= PAGE_SIZE && size <= MEDIUM_MAX) {
-		/* objects are multiples of their size away from a slab's end, which is page-aligned */
-		unsigned class = class_of(size);
-		while (class < CLASS_COUNT && classes[class].size % alignment)
-			class++;
-		if (class < CLASS_COUNT)
-			return fast_malloc(classes[class].size);
-	}
-	return new_large(size, alignment, false);
+	unsigned class = alignment <= PAGE_SIZE ? class_aligned(size, alignment) : CLASS_NONE;
+	return class ? fast_malloc(classes[class].size) : new_large(size, alignment, false);
 }
 
 void *zeroed_malloc(size_t count, size_t size)
@@ -170,8 +163,7 @@ static struct object object_at(const char *call, const void *start)
 	return object;
 }
 
-/* To an object of `size` bytes, of which `kept` are copied. */
-static void *move(const char *call, void *start, size_t size, size_t kept)
+void *resize_move(const char *call, void *start, size_t size, size_t kept)
 {
 	void *new = fast_malloc(size);
 
@@ -211,7 +203,7 @@ static SLOW void *resize_slow(const char *call, void *start, size_t size)
 	} else if (size > MEDIUM_MAX) {
 		return large_resize(old.descriptor, size);
 	}
-	return move(call, start, size, size < old.size ? size : old.size);
+	return resize_move(call, start, size, size < old.size ? size : old.size);
 }
 
 void *resize(const char *call, void *start, size_t size)
@@ -224,10 +216,10 @@ void *resize(const char *call, void *start, size_t size)
 	             entry_class(entry) >= CLASS_OWN || marked_freed(start)))
 		return resize_slow(call, start, size);
 	if (size > old)
-		return move(call, start, size, old);
+		return resize_move(call, start, size, old);
 	if (size >= old / 2 || class_of(size) == entry_class(entry))
 		return start; /* less than half would be lost */
-	return move(call, start, size, size);
+	return resize_move(call, start, size, size);
 }
 
 size_t usable_size(const char *call, const void *start)

@@ -36,8 +36,8 @@ static void pass_on(const char *library, const char *name)
 	if (!real) {
 		char line[160];
 		int length = snprintf(line, sizeof line, "qslab: %s: %s cannot be loaded\n", name, library);
-		if (write(STDERR_FILENO, line, (size_t)length) >= 0)
-			abort();
+		ssize_t wrote = write(STDERR_FILENO, line, (size_t)length);
+		(void)wrote; /* nowhere else to say it */
 		abort();
 	}
 	real();

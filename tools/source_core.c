@@ -46,18 +46,33 @@ struct core {
 
 /* ---- bytes ---------------------------------------------------------------------------------------------- */
 
-static const struct load *find(const struct core *core, uint64_t at)
+/* Of `count` ranges by address, each of which begins with its start and its end: the first that ends above `at`. */
+static size_t first_above(const void *ranges, size_t count, size_t size, uint64_t at)
 {
-	size_t low = 0, high = core->load_count;
+	size_t low = 0, high = count;
 
 	while (low < high) {
 		size_t middle = (low + high) / 2;
-		if (core->loads[middle].end <= at)
+		const uint64_t *range = (const void *)((const char *)ranges + middle * size);
+		if (range[1] <= at)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < core->load_count && core->loads[low].start <= at ? &core->loads[low] : NULL;
+	return low;
+}
+
+/* Of such ranges, and of mappings. */
+static int by_start(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+	return *x < *y ? -1 : *x > *y;
+}
+
+static const struct load *find(const struct core *core, uint64_t at)
+{
+	size_t i = first_above(core->loads, core->load_count, sizeof *core->loads, at);
+	return i < core->load_count && core->loads[i].start <= at ? &core->loads[i] : NULL;
 }
 
 /* The bytes at an address, and how many follow; NULL if the file does not have it. */
@@ -109,22 +124,8 @@ static void core_resident(struct source *source, uint64_t start, size_t pages, u
 
 static const struct named *named_at(const struct core *core, uint64_t start, uint64_t end)
 {
-	size_t low = 0, high = core->name_count;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-		if (core->names[middle].end <= start)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < core->name_count && core->names[low].start < end ? &core->names[low] : NULL;
-}
-
-static int by_start(const void *a, const void *b)
-{
-	const struct mapping *x = a, *y = b;
-	return x->start < y->start ? -1 : x->start > y->start;
+	size_t i = first_above(core->names, core->name_count, sizeof *core->names, start);
+	return i < core->name_count && core->names[i].start < end ? &core->names[i] : NULL;
 }
 
 /* Debuggers' cores leave out what is in files: code, above all. */
@@ -200,12 +201,6 @@ static uint64_t core_rss(struct source *source)
 
 static const struct source_calls calls = {core_read, core_map, core_rss, core_resident, core_is_stack, core_close};
 
-static int by_name_start(const void *a, const void *b)
-{
-	const struct named *x = a, *y = b;
-	return x->start < y->start ? -1 : x->start > y->start;
-}
-
 /* NT_FILE: count, page size, count times {start, end, page offset}, then as many strings. */
 static void take_names(struct core *core, const char *bytes, size_t size)
 {
@@ -223,7 +218,7 @@ static void take_names(struct core *core, const char *bytes, size_t size)
 		core->names[core->name_count++] = (struct named){words[0], words[1], words[2] * head[1], text};
 		text += strlen(text) + 1;
 	}
-	qsort(core->names, core->name_count, sizeof *core->names, by_name_start);
+	qsort(core->names, core->name_count, sizeof *core->names, by_start);
 }
 
 static void take_note(struct core *core, unsigned type, const void *bytes, size_t size)
@@ -253,12 +248,6 @@ static void take_notes(struct core *core, const uint8_t *at, size_t size)
 		at += sizeof note + name + body;
 		size -= sizeof note + name + body;
 	}
-}
-
-static int by_address(const void *a, const void *b)
-{
-	const struct load *x = a, *y = b;
-	return x->start < y->start ? -1 : x->start > y->start;
 }
 
 /* Headers that lie are cut to what the file has, each of its bytes once. Nothing in it need be aligned. */
@@ -297,7 +286,7 @@ static bool take_headers(struct core *core)
 			core->loads[core->load_count++] =
 				(struct load){p.p_vaddr, p.p_vaddr + p.p_memsz, p.p_offset, filed, p.p_flags};
 	}
-	qsort(core->loads, core->load_count, sizeof *core->loads, by_address);
+	qsort(core->loads, core->load_count, sizeof *core->loads, by_start);
 	for (size_t i = 0; i < core->load_count; i++) { /* no address twice */
 		struct load *load = &core->loads[i];
 		if (i + 1 < core->load_count && load->end > load[1].start)

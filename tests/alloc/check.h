@@ -57,6 +57,19 @@ static inline size_t random_size(uint64_t *state)
 	}
 }
 
+/* Runs `body`, which ends by _exit, in a child: asserts that all went well. */
+static inline void expect_success(void (*body)(void))
+{
+	int status;
+	pid_t child = fork();
+
+	cr_assert_geq(child, 0);
+	if (child == 0)
+		body();
+	waitpid(child, &status, 0);
+	cr_assert_eq(status, 0, "status %x", (unsigned)status);
+}
+
 /* Runs `body` in a child and asserts that it aborts after exactly one line that contains both texts. */
 static inline void expect_abort(void (*body)(void *), void *argument, const char *text, const char *text2)
 {

@@ -3,6 +3,7 @@
 #define QSLAB_TESTS_WORKLOAD_H
 
 #include "alloc/fault.h"
+#include "tests/keeps_errno.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -19,13 +20,6 @@
 
 /* What may fail without memory: then with ENOMEM, and only if a call of the system has failed. */
 #define TRIED(call) (errno = 0, workload_tried((call), __FILE__, __LINE__, #call))
-/* What never fails and keeps errno. */
-#define KEPT(call)                                                                                          \
-	do {                                                                                                \
-		errno = 77;                                                                                 \
-		call;                                                                                       \
-		REQUIRE(errno == 77);                                                                       \
-	} while (0)
 
 _Noreturn void workload_fail(const char *file, int line, const char *what);
 void *workload_tried(void *object, const char *file, int line, const char *call);

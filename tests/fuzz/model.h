@@ -7,6 +7,8 @@
 #ifndef QSLAB_TESTS_FUZZ_MODEL_H
 #define QSLAB_TESTS_FUZZ_MODEL_H
 
+#include "tests/keeps_errno.h"
+
 #include <errno.h>
 #include <qslab/cache.h>
 #include <qslab/qslab.h>
@@ -19,13 +21,6 @@
 #include <string.h>
 
 #define REQUIRE(condition) ((condition) ? (void)0 : model_fail(__FILE__, __LINE__, #condition))
-/* What keeps errno. */
-#define KEPT(call)                                                                                          \
-	do {                                                                                                \
-		errno = 77;                                                                                 \
-		call;                                                                                       \
-		REQUIRE(errno == 77);                                                                       \
-	} while (0)
 
 enum { THREADS = 4, SLOTS = 192, CACHES = 8, COOKIES = 2 * THREADS, GONE = 1024 };
 
