@@ -118,6 +118,22 @@ EXPORT void free_aligned_sized(void *object, size_t alignment, size_t size)
 	fast_free_sized("free_aligned_sized", object, size);
 }
 
+#ifdef __GLIBC__
+/* glibc's other names of the same: who wraps malloc calls them, and frees what came from any of the family with them. */
+#if __has_attribute(copy) /* or gcc warns that they say less */
+#define ALSO(name, of) EXPORT __typeof__(of) name __attribute__((alias(#of), copy(of)))
+#else
+#define ALSO(name, of) EXPORT __typeof__(of) name __attribute__((alias(#of)))
+#endif
+ALSO(__libc_malloc, malloc);
+ALSO(__libc_calloc, calloc);
+ALSO(__libc_realloc, realloc);
+ALSO(__libc_free, free);
+ALSO(__libc_memalign, memalign);
+ALSO(__libc_valloc, valloc);
+ALSO(__libc_pvalloc, pvalloc);
+#endif
+
 /* ---- reports and tuning --------------------------------------------------------------------------- */
 
 EXPORT int malloc_trim(size_t pad)

@@ -45,7 +45,8 @@ static int check_header(void)
 int main(void)
 {
 	static const char *const others[] = {
-		"aligned_alloc", "posix_memalign", "cfree", "free_sized", "free_aligned_sized", "malloc_usable_size",
+		"aligned_alloc", "posix_memalign", "cfree", "__libc_malloc", "__libc_calloc", "__libc_realloc", "__libc_free",
+		"__libc_memalign", "__libc_valloc", "__libc_pvalloc", "free_sized", "free_aligned_sized", "malloc_usable_size",
 		"_Znwm", "_Znam", "_ZnwmRKSt9nothrow_t", "_ZnamRKSt9nothrow_t", "_ZnwmSt11align_val_t",
 		"_ZnamSt11align_val_t", "_ZnwmSt11align_val_tRKSt9nothrow_t", "_ZnamSt11align_val_tRKSt9nothrow_t",
 		"_ZdlPv", "_ZdaPv", "_ZdlPvm", "_ZdaPvm", "_ZdlPvRKSt9nothrow_t", "_ZdaPvRKSt9nothrow_t",
