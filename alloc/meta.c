@@ -49,7 +49,8 @@ static struct {
 	struct chunk *partial[UNITS + 1];
 	size_t loose[UNITS + 1]; /* bytes of pieces that are of no chunk of their size's own */
 	uint8_t *cursor, *end;
-	size_t mapped, freed;
+	size_t bytes;            /* of pages that hold pieces, or did since they were last given back */
+	size_t freed;
 	struct chunk *chunks;
 } pool;
 
@@ -61,7 +62,7 @@ static void add_chunk(void *start, size_t size, unsigned units)
 
 	*chunk = (struct chunk){.next = pool.chunks, .size = size, .units = units};
 	pool.chunks = chunk;
-	pool.mapped += size;
+	pool.bytes += units ? PAGE_SIZE : size;
 }
 
 /* What is left of the chunk before is lost. */
@@ -122,6 +123,12 @@ static uint64_t pages_of_piece(const struct own_chunk *own, unsigned piece)
 	return ~(uint64_t)0 >> (CHUNK_PAGES - 1 - (last >> PAGE_SHIFT)) & ~(uint64_t)0 << (start >> PAGE_SHIFT);
 }
 
+static void use_pages(struct chunk *chunk, uint64_t pages)
+{
+	pool.bytes += (size_t)__builtin_popcountll(pages & ~chunk->used_pages) << PAGE_SHIFT;
+	chunk->used_pages |= pages;
+}
+
 static void *own_alloc(unsigned units)
 {
 	for (struct chunk *chunk; (chunk = pool.partial[units]); pool.partial[units] = chunk->next_partial) {
@@ -130,7 +137,7 @@ static void *own_alloc(unsigned units)
 			if (!own->free[word])
 				continue;
 			unsigned piece = word * 64 + (unsigned)__builtin_ctzll(own->free[word]);
-			chunk->used_pages |= pages_of_piece(own, piece);
+			use_pages(chunk, pages_of_piece(own, piece));
 			own->free[word] &= own->free[word] - 1;
 			return (uint8_t *)(own + 1) + piece * (units * (size_t)CACHE_LINE);
 		}
@@ -177,6 +184,7 @@ static void own_trim(struct own_chunk *own)
 		madvise((uint8_t *)own + (first << PAGE_SHIFT), (size_t)count << PAGE_SHIFT, MADV_DONTNEED);
 		idle &= ~((((uint64_t)1 << count) - 1) << first);
 	}
+	pool.bytes -= (size_t)__builtin_popcountll(own->chunk.used_pages & ~busy) << PAGE_SHIFT;
 	own->chunk.used_pages &= busy;
 }
 
@@ -259,7 +267,7 @@ void meta_trim(void)
 size_t meta_bytes(void)
 {
 	lock_take(&pool.lock);
-	size_t bytes = pool.mapped;
+	size_t bytes = pool.bytes;
 	lock_drop(&pool.lock);
 	return bytes;
 }
@@ -269,7 +277,9 @@ void meta_after_fork(void)
 	if (load_relaxed(&pool.lock.held)) {
 		pool.cursor = pool.end = NULL; /* they may not match: give the chunk up */
 		memset(pool.partial, 0, sizeof pool.partial);
+		pool.bytes = 0;
 		for (struct chunk *chunk = pool.chunks; chunk; chunk = chunk->next) {
+			pool.bytes += chunk->size;
 			if (!chunk->units || !chunk->pieces)
 				continue;
 			chunk->full = false;

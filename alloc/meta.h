@@ -22,6 +22,7 @@ void meta_add(void *chunk, size_t size);
 /* Gives pages of dead pieces back, if there may be many. Makes system calls; no other lock of ours should be held. */
 void meta_trim(void);
 
+/* Of pages that hold pieces, or did: not those that meta_trim gave back. */
 size_t meta_bytes(void);
 void meta_after_fork(void);
 

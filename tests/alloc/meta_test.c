@@ -59,17 +59,20 @@ Test(meta, pages_of_dead_pieces_go_back, .disabled = SANITIZED)
 {
 	enum { COUNT = 40000, SIZE = 384 };
 	static void *many[COUNT];
-	size_t before = resident_pages();
+	size_t before = resident_pages(), said_before = meta_bytes();
 
 	for (int i = 0; i < COUNT; i++)
 		memset(many[i] = meta_alloc(SIZE), 1, SIZE);
 	size_t peak = resident_pages();
+	size_t said_peak = meta_bytes();
 	cr_assert_geq(peak - before, COUNT * SIZE / PAGE_SIZE);
+	cr_assert_geq(said_peak - said_before, COUNT * SIZE);
 	for (int i = 0; i < COUNT; i++)
 		if (i % 1000) /* one in a thousand stays */
 			meta_free(many[i], SIZE);
 	meta_trim();
 	cr_assert_leq(resident_pages(), before + (peak - before) / 8);
+	cr_assert_leq(meta_bytes(), said_before + (said_peak - said_before) / 8);
 	for (int i = 0; i < COUNT; i += 1000)
 		for (int b = 0; b < SIZE; b++)
 			cr_assert_eq(((unsigned char *)many[i])[b], 1);
