@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* True if the library at `place` can be read; *path is then its absolute name, good after any chdir. */
@@ -64,6 +65,57 @@ static bool find_library(char path[PATH_MAX])
 	return false;
 }
 
+/* What execvp will run; false if that is not known. */
+static bool find_program(const char *name, char path[PATH_MAX])
+{
+	const char *list = getenv("PATH");
+
+	if (strchr(name, '/'))
+		return snprintf(path, PATH_MAX, "%s", name) < PATH_MAX;
+	for (const char *folder = list ? list : ""; *folder;) {
+		int length = (int)strcspn(folder, ":");
+		if (snprintf(path, PATH_MAX, "%.*s/%s", length, folder, name) < PATH_MAX && !access(path, X_OK))
+			return true;
+		folder += length + (folder[length] == ':');
+	}
+	return false;
+}
+
+/* A program that no loader starts. One that is no ELF file, as a script, is not. */
+static bool is_static(int fd)
+{
+	ElfW(Ehdr) header;
+	ElfW(Phdr) part;
+
+	if (read(fd, &header, sizeof header) != sizeof header || memcmp(header.e_ident, ELFMAG, SELFMAG) ||
+	    header.e_ident[EI_CLASS] != (sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32) ||
+	    header.e_phentsize != sizeof part)
+		return false;
+	for (unsigned i = 0; i < header.e_phnum; i++)
+		if (pread(fd, &part, sizeof part, (off_t)(header.e_phoff + i * sizeof part)) != sizeof part ||
+		    part.p_type == PT_INTERP)
+			return false;
+	return true;
+}
+
+/* The loader says nothing, and the command would run over its own malloc. It runs so all the same: its children may not. */
+static void warn_of_deaf_program(const char *name)
+{
+	char path[PATH_MAX];
+	struct stat file;
+
+	if (!find_program(name, path))
+		return;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && is_static(fd))
+		fprintf(stderr, "qslab: %s: statically linked, runs over the malloc that is in it\n", path);
+	else if (!stat(path, &file) && (((file.st_mode & S_ISUID) && file.st_uid != geteuid()) ||
+	                                ((file.st_mode & S_ISGID) && file.st_gid != getegid())))
+		fprintf(stderr, "qslab: %s: set-user-ID or set-group-ID, nothing is preloaded into it\n", path);
+	if (fd >= 0)
+		close(fd);
+}
+
 int command_run(int count, char **arguments)
 {
 	int at = 0;
@@ -101,6 +153,7 @@ int command_run(int count, char **arguments)
 		fprintf(stderr, "qslab: out of memory\n");
 		return 1;
 	}
+	warn_of_deaf_program(arguments[at]);
 	execvp(arguments[at], arguments + at);
 	int why = errno;
 	fprintf(stderr, "qslab: %s: %s\n", arguments[at], strerror(why));

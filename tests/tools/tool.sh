@@ -55,6 +55,15 @@ passes 0 printf '%s.' --stats -- 'two words' ''
 passes 0 grep libqslab-malloc.so /proc/self/maps
 [ "$(printf words | "$tool" run -- cat)" = words ] || fail "stdin"
 
+# what the loader cannot or will not preload into is said, and runs
+if printf 'int main(void) { return 5; }' | cc -static -x c -o static - 2>/dev/null; then
+	wants 5 "./static: statically linked, runs over the malloc that is in it" run -- ./static
+	PATH=$work:$PATH wants 5 "$work/static: statically linked" run --stats -- static
+fi
+printf 'int main(void) { return 6; }' | cc -x c -o guarded - || fail "no compiler"
+chown 1:1 guarded && chmod u+s guarded && [ "$(id -u)" = 0 ] &&
+	wants 6 "./guarded: set-user-ID or set-group-ID, nothing is preloaded into it" run -- ./guarded
+
 libm=$(ldd "$library" | sed -n 's/.*=> \(.*\)libc\.so\..*/\1libm.so.6/p')
 export LD_PRELOAD=$libm
 passes 0 sh -c 'echo "$LD_PRELOAD"; grep -q libm.so /proc/self/maps && grep -q libqslab-malloc /proc/self/maps'
