@@ -86,7 +86,7 @@ static inline unsigned class_aligned(size_t size, size_t alignment)
 {
 	unsigned class = class_of(size);
 
-	while (class && class < CLASS_COUNT && classes[class].size % alignment)
+	while (class && class < CLASS_COUNT && classes[class].size & (alignment - 1))
 		class++;
 	return class < CLASS_COUNT ? class : CLASS_NONE;
 }

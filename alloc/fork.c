@@ -59,6 +59,7 @@ static void child(void)
 		relist_large();
 	span_after_fork();
 	debug_after_fork();
+	harden_after_fork();
 	profile_after_fork();
 	segment_after_fork();
 }

@@ -26,7 +26,7 @@
 bool hardened;
 
 static uint64_t keys[2];      /* const after harden_start */
-static unsigned char padding; /* likewise; never 0, so that the end of a string shows */
+static uint64_t padding;      /* likewise; of eight times the byte, which is not 0, so that the end of a string shows */
 
 static _Thread_local uint64_t seed __attribute__((tls_model("initial-exec")));
 
@@ -41,6 +41,7 @@ uint64_t harden_random(uint64_t bound)
 
 #define SEAL_LENGTH_SHIFT 48
 #define PADDING_MOST 0xffffu
+#define PREFETCH_MOST 512 /* beyond it the processor has seen where it goes */
 
 _Static_assert(MEDIUM_MAX / 8 + PAGE_SIZE <= PADDING_MOST, "what rounding to a class adds fits a seal");
 
@@ -73,12 +74,43 @@ size_t harden_usable(const void *start, size_t slot)
 	return length == SIZE_MAX ? 0 : slot - SEAL_SIZE - length;
 }
 
+/* Of the word in which padding of less than eight bytes ends: those that are the program's. */
+static uint64_t bytes_before(size_t length)
+{
+	return ~(uint64_t)0 >> 8 * length;
+}
+
+/* So many bytes before the seal. */
+static void pad(void *seal, size_t length)
+{
+	uint64_t *word = seal;
+
+	for (; length >= sizeof *word; length -= sizeof *word)
+		*--word = padding;
+	if (length) {
+		word--;
+		*word = (*word & bytes_before(length)) | (padding & ~bytes_before(length));
+	}
+}
+
+static bool is_padded(const void *seal, size_t length)
+{
+	const uint64_t *word = seal;
+	uint64_t other = 0;
+
+	for (; length >= sizeof *word; length -= sizeof *word)
+		other |= *--word ^ padding;
+	if (length)
+		other |= (*--word ^ padding) & ~bytes_before(length);
+	return !other;
+}
+
 static void seal(void *object, size_t slot, size_t asked)
 {
 	size_t length = slot - SEAL_SIZE - asked;
 
 	assert(length <= PADDING_MOST);
-	memset((char *)object + asked, padding, length);
+	pad(seal_of(object, slot), length);
 	atomic_store_explicit(seal_of(object, slot), seal_for(object, length), release); /* last: pairs with unseal */
 }
 
@@ -97,23 +129,28 @@ static _Noreturn COLD void broken_seal(const char *call, const void *object, siz
 	misuse_end(object);
 }
 
-/* The bytes from `from` on that are not `value`: where, -1 if all are. */
-static ptrdiff_t find_other(const unsigned char *bytes, size_t count, unsigned char value)
+/* The first byte that is not padding: where; -1 if all are. */
+static ptrdiff_t find_other(const unsigned char *bytes, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		if (bytes[i] != value)
+		if (bytes[i] != (unsigned char)padding)
 			return (ptrdiff_t)i;
 	return -1;
 }
 
+typedef uint64_t vector __attribute__((vector_size(16), may_alias));
+
+/* Both are multiples of 16, as all size classes are. */
 static bool is_zero(const void *start, size_t size)
 {
-	const uint64_t *words = start;
-	uint64_t any = 0;
+	const vector *at = start, *end = at + size / sizeof *at;
+	vector any = {0};
 
-	for (size_t i = 0; i < size / sizeof *words; i++)
-		any |= words[i];
-	return !any;
+	for (; end - at >= 4; at += 4)
+		any |= at[0] | at[1] | at[2] | at[3];
+	for (; at < end; at++)
+		any |= *at;
+	return !(any[0] | any[1]);
 }
 
 static void check_untouched(const void *object, size_t slot)
@@ -125,14 +162,12 @@ static void check_untouched(const void *object, size_t slot)
 }
 
 /* The slot before belongs to a live object with a whole seal, or to none. */
-static void check_before(const char *call, const void *object, const struct slab *slab)
+static void check_before(const char *call, const void *object, size_t slot)
 {
-	const char *before = (const char *)object - slab->size;
+	const char *before = (const char *)object - slot;
+	uint64_t there = load_relaxed(seal_of(before, slot));
 
-	if ((uintptr_t)before < slab->first)
-		return;
-	uint64_t there = load_relaxed(seal_of(before, slab->size));
-	if (unlikely(there && length_of(before, slab->size, there) == SIZE_MAX)) {
+	if (unlikely(there && length_of(before, slot, there) == SIZE_MAX)) {
 		report_line("qslab: %s(%p): the bytes before the object were written: underflow, or overflow of the object at "
 		            "or before %p", call, object, (const void *)before);
 		misuse_end(object);
@@ -140,9 +175,10 @@ static void check_before(const char *call, const void *object, const struct slab
 }
 
 /* Its padding's length. Not live any more; aborts unless it was, and whole. */
-static size_t unseal(const char *call, void *object, const struct slab *slab)
+static size_t unseal(const char *call, void *object, uint64_t entry)
 {
-	size_t slot = slab->size;
+	const struct class_info *class = &classes[entry_class(entry)];
+	size_t slot = class->size;
 	uint64_t there = atomic_exchange_explicit(seal_of(object, slot), 0, acq_rel); /* pairs with seal */
 
 	if (unlikely(!there))
@@ -150,10 +186,10 @@ static size_t unseal(const char *call, void *object, const struct slab *slab)
 	size_t length = length_of(object, slot, there), asked = slot - SEAL_SIZE - length;
 	if (unlikely(length == SIZE_MAX))
 		broken_seal(call, object, slot);
-	ptrdiff_t other = find_other((unsigned char *)object + asked, length, padding);
-	if (unlikely(other >= 0))
-		overflow(call, object, asked, (ptrdiff_t)asked + other);
-	check_before(call, object, slab);
+	if (unlikely(!is_padded(seal_of(object, slot), length)))
+		overflow(call, object, asked, (ptrdiff_t)asked + find_other((unsigned char *)object + asked, length));
+	if (entry_to_end(entry, object) < class->objects * slot) /* not its slab's first */
+		check_before(call, object, slot);
 	return length;
 }
 
@@ -177,7 +213,14 @@ static const struct shelf {
 	uint32_t largest, first, count;
 } shelves[] = {{256, 0, SMALL_PLACES}, {4096, SMALL_PLACES, MIDDLE_PLACES}, {MEDIUM_MAX, SMALL_PLACES + MIDDLE_PLACES, BIG_PLACES}};
 
-static _Atomic(void *) places[PLACES]; /* any thread, by exchange: who takes an object out has it alone */
+/*
+ * Any thread: it makes a place TAKEN by compare-and-swap, and has the object that was there alone; then, once its own is
+ * clear, puts that there. Nobody waits for a place that is TAKEN.
+ */
+static _Atomic(void *) places[PLACES];
+
+#define TAKEN ((void *)1)
+#define TRIES 4 /* for a place that is not */
 
 static size_t slot_of(const void *object)
 {
@@ -195,23 +238,42 @@ static void give_back(void *object)
 		heap_late_free(object);
 }
 
-static void quarantine(void *object, size_t slot)
+/* Where an object of that size may wait. */
+static _Atomic(void *) *draw_place(size_t slot)
 {
 	const struct shelf *shelf = shelves;
 
 	while (slot > shelf->largest)
 		shelf++;
-	_Atomic(void *) *place = &places[shelf->first + harden_random(shelf->count)];
-	void *before = atomic_exchange_explicit(place, object, acq_rel);
-	if (before)
-		give_back(before);
+	return &places[shelf->first + harden_random(shelf->count)];
+}
+
+/* That place, or another, TAKEN, and *before, what was there; NULL, and nothing, if many threads have theirs. */
+static _Atomic(void *) *take_place(_Atomic(void *) *place, size_t slot, void **before)
+{
+	*before = load_relaxed(place);
+	for (unsigned tries = TRIES; tries; tries--) {
+		if (*before != TAKEN && atomic_compare_exchange_strong_explicit(place, before, TAKEN, acq_rel, relaxed))
+			return place;
+		place = draw_place(slot);
+		*before = load_relaxed(place);
+	}
+	*before = NULL;
+	return NULL;
+}
+
+void harden_after_fork(void)
+{
+	for (unsigned i = 0; hardened && i < PLACES; i++)
+		if (load_relaxed(&places[i]) == TAKEN)
+			store_relaxed(&places[i], NULL);
 }
 
 void harden_each_quarantined(void (*callback)(void *object, void *argument), void *argument)
 {
 	for (unsigned i = 0; i < PLACES; i++) {
 		void *object = atomic_load_explicit(&places[i], acquire);
-		if (object)
+		if (object && object != TAKEN)
 			callback(object, argument);
 	}
 }
@@ -233,8 +295,9 @@ size_t harden_quarantined(void)
 static void empty_quarantine(void)
 {
 	for (unsigned i = 0; i < PLACES; i++) {
-		void *object = load_relaxed(&places[i]) ? atomic_exchange_explicit(&places[i], NULL, acq_rel) : NULL;
-		if (!object)
+		void *object = load_relaxed(&places[i]);
+		if (!object || object == TAKEN ||
+		    !atomic_compare_exchange_strong_explicit(&places[i], &object, NULL, acq_rel, relaxed))
 			continue;
 		check_untouched(object, slot_of(object));
 		give_back(object);
@@ -258,6 +321,18 @@ __attribute__((destructor)) static void at_exit(void)
 
 /* ---- calls ------------------------------------------------------------------------------------------------------ */
 
+/* What the next allocation will look at: it has been out of the caches for long. */
+static void prefetch_next(const struct magazine *magazine, size_t slot)
+{
+	const char *next = *load_relaxed(&magazine->top);
+
+	if (!next)
+		return;
+	for (size_t line = 0; line < slot && line < PREFETCH_MOST; line += CACHE_LINE)
+		__builtin_prefetch(next + line);
+	__builtin_prefetch(next + slot - SEAL_SIZE, 1);
+}
+
 void *harden_alloc_class(unsigned class, size_t size)
 {
 	struct heap *heap = thread_heap_get();
@@ -265,6 +340,8 @@ void *harden_alloc_class(unsigned class, size_t size)
 
 	if (unlikely(!object))
 		return NULL;
+	if (likely(heap))
+		prefetch_next(&heap->magazines[class], classes[class].size);
 	check_untouched(object, classes[class].size);
 	seal(object, classes[class].size, size);
 	return object;
@@ -281,19 +358,33 @@ void *harden_alloc(size_t size, size_t alignment)
 
 	if (unlikely(watched) && alignment <= 16 && (object = sample_alloc(size)))
 		return object;
-	unsigned class = alignment <= PAGE_SIZE ? class_aligned(size + SEAL_SIZE, alignment) : CLASS_NONE;
+	unsigned class = likely(alignment <= 16)   ? class_of(size + SEAL_SIZE)
+	                 : alignment <= PAGE_SIZE ? class_aligned(size + SEAL_SIZE, alignment)
+	                                          : CLASS_NONE;
 	object = alloc(class, size, alignment);
 	return likely(object) || !kept_empty() ? object : alloc(class, size, alignment);
 }
 
 void harden_free(const char *call, void *object)
 {
-	const struct slab *slab = slab_of(object);
-	size_t slot = slab->size;
+	uint64_t entry = entry_of(object);
+	size_t slot = classes[entry_class(entry)].size;
+	_Atomic(void *) *place = draw_place(slot);
+	void *before;
 
-	unseal(call, object, slab);
+	/* Both atomic operations come before the clearing: they would wait for every line that it misses. */
+	__builtin_prefetch(place, 1);
+	__builtin_prefetch((char *)object - SEAL_SIZE);
+	__builtin_prefetch(object, 1);
+	unseal(call, object, entry);
+	place = take_place(place, slot, &before);
 	memset(object, 0, slot - SEAL_SIZE);
-	quarantine(object, slot);
+	if (likely(place))
+		atomic_store_explicit(place, object, release);
+	else
+		before = object;
+	if (before)
+		give_back(before);
 }
 
 void *harden_resize(const char *call, const struct object *object, size_t size)
@@ -307,8 +398,8 @@ void *harden_resize(const char *call, const struct object *object, size_t size)
 			return resize_move(call, object->start, size, kept);
 		return large_resize(large, size);
 	}
-	struct slab *slab = object->descriptor;
-	size_t slot = slab->size, length = unseal(call, object->start, slab), asked = slot - SEAL_SIZE - length;
+	uint64_t entry = entry_of(object->start);
+	size_t slot = classes[entry_class(entry)].size, length = unseal(call, object->start, entry), asked = slot - SEAL_SIZE - length;
 	bool fits = size <= slot - SEAL_SIZE && size >= slot / 2 && slot - SEAL_SIZE - size <= PADDING_MOST;
 	if (fits && size > asked)
 		memset((char *)object->start + asked, 0, size - asked);
@@ -325,18 +416,18 @@ static size_t tail_of(const struct large *large)
 
 void harden_seal_large(struct large *large)
 {
-	memset(large->span.start, padding, large->offset);
-	memset((char *)large_start(large) + large->asked, padding, tail_of(large));
+	memset(large->span.start, (unsigned char)padding, large->offset);
+	memset((char *)large_start(large) + large->asked, (unsigned char)padding, tail_of(large));
 }
 
 void harden_check_large(const char *call, const struct large *large)
 {
 	char *start = large_start(large);
-	ptrdiff_t other = find_other((unsigned char *)start + large->asked, tail_of(large), padding);
+	ptrdiff_t other = find_other((unsigned char *)start + large->asked, tail_of(large));
 
 	if (unlikely(other >= 0))
 		overflow(call, start, large->asked, (ptrdiff_t)large->asked + other);
-	other = find_other(large->span.start, large->offset, padding);
+	other = find_other(large->span.start, large->offset);
 	if (unlikely(other >= 0))
 		overflow(call, start, large->asked, other - (ptrdiff_t)large->offset);
 }
@@ -375,7 +466,7 @@ void harden_start(void)
 	}
 	keys[0] = drawn[0];
 	keys[1] = drawn[1];
-	padding = (unsigned char)(drawn[2] | 0x81);
+	padding = ((drawn[2] & 0xff) | 0x81) * 0x0101010101010101u;
 	careful = hardened = true;
 }
 

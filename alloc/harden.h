@@ -11,7 +11,7 @@
  *
  * and a slot without a live object is zero in every byte: when it is freed, it is cleared; when it is given out, it is
  * looked at. So a seal of 0 says free, a valid one says live, and whoever frees takes it by an exchange: of two, one finds
- * 0. What was freed waits in the quarantine, a table of slots: it takes a random one, and the object it finds there goes
+ * 0. What was freed waits in the quarantine, a table of places: it takes a random one, and the object it finds there goes
  * back to its magazine. Slabs give their objects out in random order.
  *
  * Free spans are zero as well: slabs whose objects are all free, and what large objects leave. So nothing has to be cleared
@@ -71,6 +71,9 @@ size_t harden_quarantined(void);
 
 /* Calls back for each object in the quarantine. */
 void harden_each_quarantined(void (*callback)(void *object, void *argument), void *argument);
+
+/* In a forked child: the places of threads that are gone. */
+void harden_after_fork(void);
 
 /* An even random number below `bound`. For chance, not for secrets. */
 uint64_t harden_random(uint64_t bound);

@@ -9,7 +9,7 @@
 
 static size_t every; /* const after sample_start; 0: off */
 
-static _Thread_local uint64_t left __attribute__((tls_model("initial-exec"))); /* until the next */
+_Thread_local uint64_t sample_left __attribute__((tls_model("initial-exec")));
 static _Thread_local uint64_t seed __attribute__((tls_model("initial-exec")));
 
 bool sample_start(size_t n)
@@ -26,13 +26,13 @@ static uint64_t draw(void)
 	return 1 + xorshift(&seed) % (2 * every - 1);
 }
 
-void *sample_alloc(size_t size)
+void *sample_take(size_t size)
 {
-	if (likely(!every) || size > PAGE_SIZE)
+	if (!every)
 		return NULL;
-	if (!left)
-		left = draw();
-	if (--left)
+	if (!sample_left)
+		sample_left = draw();
+	if (--sample_left)
 		return NULL;
 	int saved = errno;
 	struct sample *sample = meta_alloc(sizeof *sample);

@@ -11,6 +11,8 @@
 
 struct large;
 
+extern _Thread_local uint64_t sample_left __attribute__((tls_model("initial-exec"))); /* until this thread's next; 0: ask */
+
 struct sample {
 	struct event allocated, ended; /* ended: the retirement, or the free; thread 0 before */
 	bool retired;                  /* what ended was */
@@ -20,7 +22,18 @@ struct sample {
 bool sample_start(size_t every);
 
 /* An object of a page of its own, or NULL: it is not this one's turn, or there is no memory. */
-void *sample_alloc(size_t size);
+void *sample_take(size_t size);
+
+static inline void *sample_alloc(size_t size)
+{
+	if (size > PAGE_SIZE)
+		return NULL;
+	if (likely(sample_left > 1)) {
+		sample_left--;
+		return NULL;
+	}
+	return sample_take(size);
+}
 
 /* The object's, or NULL. */
 struct sample *sample_of(const void *object);

@@ -148,7 +148,7 @@ void *zeroed_malloc(size_t count, size_t size)
 		return new_large(total, PAGE_SIZE, true);
 	}
 	void *object = fast_malloc(total);
-	if (likely(object))
+	if (likely(object && !hardened)) /* zero, in that mode: harden.h */
 		memset(object, 0, total);
 	return object;
 }

@@ -17,8 +17,7 @@ _Thread_local struct heap *thread_heap __attribute__((tls_model("initial-exec"))
 _Thread_local struct magazine *thread_frees __attribute__((tls_model("initial-exec"))) = heap_none.magazines;
 _Thread_local unsigned lock_name __attribute__((tls_model("initial-exec")));
 
-/* In the hardened mode, the heap: the fast paths do not see it. */
-static _Thread_local struct heap *thread_hidden __attribute__((tls_model("initial-exec")));
+_Thread_local struct heap *thread_hidden __attribute__((tls_model("initial-exec")));
 
 /* After this thread's heap was abandoned: frees go to slabs directly, allocations to the late heap. */
 static _Thread_local bool thread_gone __attribute__((tls_model("initial-exec")));
@@ -68,12 +67,8 @@ static bool init(void)
 	return load_relaxed(&ready);
 }
 
-struct heap *thread_heap_get(void)
+struct heap *thread_heap_make(void)
 {
-	if (likely(thread_heap != &heap_none))
-		return thread_heap;
-	if (thread_hidden)
-		return thread_hidden;
 	if (thread_gone || !init() || tracking)
 		return NULL;
 	struct heap *heap = heap_acquire();

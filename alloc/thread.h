@@ -10,8 +10,18 @@ extern _Thread_local struct heap *thread_heap __attribute__((tls_model("initial-
 /* Where this thread's frees go: the magazines of that heap, or its returns (profile.h). Written by thread.c only. */
 extern _Thread_local struct magazine *thread_frees __attribute__((tls_model("initial-exec")));
 
+/* In the hardened mode, the heap: the fast paths do not see it. Else NULL. Written by thread.c only. */
+extern _Thread_local struct heap *thread_hidden __attribute__((tls_model("initial-exec")));
+
+/* For a thread that has none. */
+struct heap *thread_heap_make(void);
+
 /* This thread's heap, made if need be; NULL once the thread's end has begun, in the debug mode, or without memory. */
-struct heap *thread_heap_get(void);
+static inline struct heap *thread_heap_get(void)
+{
+	struct heap *heap = thread_heap != &heap_none ? thread_heap : thread_hidden;
+	return likely(heap) ? heap : thread_heap_make();
+}
 
 /* This thread's heap if it has one, else &heap_none. */
 struct heap *thread_heap_mine(void);

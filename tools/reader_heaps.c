@@ -117,7 +117,7 @@ static bool read_quarantine(struct work *work)
 	objects = need(malloc(count * sizeof *objects));
 	bool done = source_read(work->source, quarantine->objects, objects, count * sizeof *objects);
 	for (size_t i = 0; done && i < count; i++)
-		if (objects[i])
+		if (objects[i] > 1)
 			mark(work, &(struct found){objects[i], quarantine->objects + i * 8, 0, 0, MAGAZINE, false});
 	free(objects);
 	return done;

@@ -252,7 +252,7 @@ struct qslab_segment_profile {
 
 /* Free objects that the hardened mode keeps from use for a while. */
 struct qslab_segment_quarantine {
-	uint64_t objects;            /* address of `count` u64s: each an object of a size class, or 0; 0: not that mode */
+	uint64_t objects;            /* address of `count` u64s: each an object of a size class; 0 or 1: none. 0: not that mode */
 	uint32_t count;
 	uint32_t reserved;
 };
