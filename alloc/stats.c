@@ -79,7 +79,7 @@ static size_t resident(void)
 	}
 	pthread_setcancelstate(state, NULL);
 	char *second = length > 0 ? strchr(text, ' ') : NULL;
-	return second ? strtoul(second, NULL, 10) << PAGE_SHIFT : 0;
+	return second ? strtoul(second, NULL, 10) * system_page : 0;
 }
 
 size_t stats_table(char *text, size_t size)
@@ -103,7 +103,8 @@ size_t stats_table(char *text, size_t size)
 	};
 	int used = snprintf(text, size, "qslab: memory of process %d: %zu slabs, %zu heaps\n", (int)getpid(),
 	                    m.slabs, m.heaps);
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+	size_t count = sizeof rows / sizeof *rows;
+	for (size_t i = 0; i < count - !rows[count - 1].bytes; i++) /* without /proc nothing is said of the last */
 		used += snprintf(text + used, size - (size_t)used, "qslab:   %-26s %12zu KiB\n", rows[i].name,
 		                 rows[i].bytes >> 10);
 	return (size_t)used;
