@@ -77,9 +77,11 @@ static size_t address_space(void)
 /* Little more than is mapped now, for all threads, until some allocations have failed. */
 static void limit(uint64_t *random)
 {
-	enum { MOST = 4096 };
+	enum { MOST = 4096, WIDE_LIMITS = 5 };
 	static void *objects[MOST];
-	size_t count = 0, room = (8 + next_random(random) % 56) * MIB, size = (size_t)65536 << next_random(random) % 6;
+	/* Each fills all there is, and the room: with more of it the process would need more addresses each time, for ever. */
+	size_t room = atomic_load(&count_limits) < WIDE_LIMITS ? (8 + next_random(random) % 56) * MIB : MIB;
+	size_t count = 0, size = (size_t)65536 << next_random(random) % 6;
 	struct rlimit old;
 
 	getrlimit(RLIMIT_AS, &old);
