@@ -80,6 +80,8 @@ struct hold element_hold(unsigned slot, const char *who);
 void element_check(const struct hold *hold, const char *who);
 /* What slots hold, in bytes of their classes. */
 size_t elements_bytes(void);
+/* As the heap walk counts it: what the program may use. */
+size_t elements_usable(void);
 
 /* Per updating thread: what it collects before it hands it over. */
 enum { COLLECTED = 48, WAITED = 16 };

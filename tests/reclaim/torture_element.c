@@ -169,6 +169,14 @@ size_t elements_bytes(void)
 	return bytes;
 }
 
+size_t elements_usable(void)
+{
+	size_t bytes = 0;
+	for (unsigned s = 0; s < SLOTS; s++)
+		bytes += qslab_usable_size(slots[s].current) + qslab_usable_size(slots[s].ammunition);
+	return bytes;
+}
+
 void collector_init(struct collector *collector)
 {
 	memset(collector, 0, sizeof *collector);

@@ -41,7 +41,7 @@ static void identities(struct qslab_memory *memory)
 	static size_t libc;
 	struct qslab_rcu_stats rcu;
 	struct sums walked = {0};
-	size_t held = elements_bytes() + family_bytes() + caches_bytes();
+	size_t held = elements_usable() + family_bytes() + caches_bytes();
 
 	qslab_rcu_barrier();
 	qslab_rcu_stats(&rcu);
