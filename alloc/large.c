@@ -217,15 +217,17 @@ void large_free(const char *call, void *pointer)
 	errno = saved;
 }
 
+enum moved { MOVED, NOT_MOVED, HOLE };
+
 /* Moves `size` bytes of whole pages; the old span keeps its address space, empty. */
-static bool move_pages(void *to, void *from, size_t size)
+static enum moved move_pages(void *to, void *from, size_t size)
 {
 	store_relaxed(&region.patched, true);
 	size = ALIGN_UP(size, system_page);
 	if (mremap(from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == to)
-		return true;
-	region_renew(to, size); /* a failed mremap may have unmapped the target */
-	return false;
+		return MOVED;
+	/* It may have unmapped the target; above RLIMIT_AS nothing can be mapped there again. */
+	return region_renew(to, size) ? NOT_MOVED : HOLE;
 }
 
 static void *move(struct large *large, size_t size)
@@ -238,7 +240,15 @@ static void *move(struct large *large, size_t size)
 		return NULL;
 	}
 	size_t kept = large->size < new->size ? large->size : new->size;
-	if (!by_page_tables || !move_pages(new->span.start, large->span.start, kept))
+	enum moved moved = by_page_tables ? move_pages(new->span.start, large->span.start, kept) : NOT_MOVED;
+	if (unlikely(moved == HOLE)) {
+		mark_large(new, false);
+		list_remove(new);
+		meta_free(new, sizeof *new); /* its span is lost: nobody may come there again */
+		errno = ENOMEM;
+		return NULL;
+	}
+	if (moved == NOT_MOVED)
 		memcpy(new->span.start, large->span.start, kept);
 	if (unlikely(hardened)) {
 		size_t asked = large->asked < size ? large->asked : size;
