@@ -251,12 +251,10 @@ static _Atomic(void *) *draw_place(size_t slot)
 /* That place, or another, TAKEN, and *before, what was there; NULL, and nothing, if many threads have theirs. */
 static _Atomic(void *) *take_place(_Atomic(void *) *place, size_t slot, void **before)
 {
-	*before = load_relaxed(place);
-	for (unsigned tries = TRIES; tries; tries--) {
+	for (unsigned tries = TRIES; tries; tries--, place = draw_place(slot)) {
+		*before = load_relaxed(place);
 		if (*before != TAKEN && atomic_compare_exchange_strong_explicit(place, before, TAKEN, acq_rel, relaxed))
 			return place;
-		place = draw_place(slot);
-		*before = load_relaxed(place);
 	}
 	*before = NULL;
 	return NULL;
@@ -358,9 +356,7 @@ void *harden_alloc(size_t size, size_t alignment)
 
 	if (unlikely(watched) && alignment <= 16 && (object = sample_alloc(size)))
 		return object;
-	unsigned class = likely(alignment <= 16)   ? class_of(size + SEAL_SIZE)
-	                 : alignment <= PAGE_SIZE ? class_aligned(size + SEAL_SIZE, alignment)
-	                                          : CLASS_NONE;
+	unsigned class = alignment <= PAGE_SIZE ? class_aligned(size + SEAL_SIZE, alignment) : CLASS_NONE;
 	object = alloc(class, size, alignment);
 	return likely(object) || !kept_empty() ? object : alloc(class, size, alignment);
 }

@@ -62,13 +62,13 @@ static void add_chunk(void *start, size_t size, unsigned units)
 
 	*chunk = (struct chunk){.next = pool.chunks, .size = size, .units = units};
 	pool.chunks = chunk;
-	pool.bytes += units ? PAGE_SIZE : size;
 }
 
 /* What is left of the chunk before is lost. */
 static void use_chunk(void *start, size_t size)
 {
 	add_chunk(start, size, 0);
+	pool.bytes += size;
 	pool.cursor = (uint8_t *)((struct chunk *)start + 1);
 	pool.end = (uint8_t *)start + size;
 }
@@ -101,6 +101,12 @@ static struct own_chunk *own_chunk_of(void *piece)
 	return chunk->units ? (struct own_chunk *)chunk : NULL;
 }
 
+static void use_pages(struct chunk *chunk, uint64_t pages)
+{
+	pool.bytes += (size_t)__builtin_popcountll(pages & ~chunk->used_pages) << PAGE_SHIFT;
+	chunk->used_pages |= pages;
+}
+
 static bool own_chunk_add(unsigned units)
 {
 	struct own_chunk *own = map_chunk();
@@ -110,7 +116,7 @@ static bool own_chunk_add(unsigned units)
 	own->chunk.pieces = (unsigned)((CHUNK - sizeof *own) / (units * CACHE_LINE));
 	for (unsigned i = 0; i < own->chunk.pieces; i++)
 		own->free[i / 64] |= (uint64_t)1 << i % 64;
-	own->chunk.used_pages = 1;
+	use_pages(&own->chunk, 1);
 	own->chunk.next_partial = pool.partial[units];
 	pool.partial[units] = &own->chunk;
 	return true;
@@ -121,12 +127,6 @@ static uint64_t pages_of_piece(const struct own_chunk *own, unsigned piece)
 {
 	size_t size = own->chunk.units * (size_t)CACHE_LINE, start = sizeof *own + piece * size, last = start + size - 1;
 	return ~(uint64_t)0 >> (CHUNK_PAGES - 1 - (last >> PAGE_SHIFT)) & ~(uint64_t)0 << (start >> PAGE_SHIFT);
-}
-
-static void use_pages(struct chunk *chunk, uint64_t pages)
-{
-	pool.bytes += (size_t)__builtin_popcountll(pages & ~chunk->used_pages) << PAGE_SHIFT;
-	chunk->used_pages |= pages;
 }
 
 static void *own_alloc(unsigned units)

@@ -21,9 +21,10 @@ struct sample {
 /* True if objects are to be sampled. */
 bool sample_start(size_t every);
 
-/* An object of a page of its own, or NULL: it is not this one's turn, or there is no memory. */
+/* sample_alloc's, when the turn may have come. */
 void *sample_take(size_t size);
 
+/* An object of a page of its own, or NULL: it is not this one's turn, or there is no memory. */
 static inline void *sample_alloc(size_t size)
 {
 	if (size > PAGE_SIZE)

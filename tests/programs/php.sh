@@ -1,4 +1,4 @@
-# php: its extensions are loaded with RTLD_DEEPBIND (alloc/deepbind.c); hashes, strings, regular expressions, zlib, XML,
+# php: its extensions are loaded with RTLD_DEEPBIND (alloc/deepbind.c); hashes, strings, regular expressions, zlib, iconv,
 # with and without its own allocator: the same output as without the library.
 . "$(dirname "$0")/common.bash"
 need php

@@ -161,20 +161,22 @@ static size_t bytes_of(const void *object)
 	return qslab_good_size(size) + (size <= SLOT_MOST - SEAL ? SEAL : 0);
 }
 
-size_t elements_bytes(void)
+static size_t sum_of(size_t (*size_of)(const void *object))
 {
 	size_t bytes = 0;
 	for (unsigned s = 0; s < SLOTS; s++)
-		bytes += bytes_of(slots[s].current) + bytes_of(slots[s].ammunition);
+		bytes += size_of(slots[s].current) + size_of(slots[s].ammunition);
 	return bytes;
+}
+
+size_t elements_bytes(void)
+{
+	return sum_of(bytes_of);
 }
 
 size_t elements_usable(void)
 {
-	size_t bytes = 0;
-	for (unsigned s = 0; s < SLOTS; s++)
-		bytes += qslab_usable_size(slots[s].current) + qslab_usable_size(slots[s].ammunition);
-	return bytes;
+	return sum_of(qslab_usable_size);
 }
 
 void collector_init(struct collector *collector)
