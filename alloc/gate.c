@@ -112,6 +112,17 @@ bool gate_extend(struct span span, size_t pages, size_t new_pages)
 	return done;
 }
 
+bool gate_shrink(struct span span, size_t pages, size_t new_pages)
+{
+	if (span.from_mmap)
+		return source_mmap.shrink(span.start, pages, new_pages);
+	if (!enter())
+		return false;
+	bool done = main_source->shrink(span.start, pages, new_pages);
+	leave();
+	return done;
+}
+
 bool gate_purge(void)
 {
 	if (!enter())

@@ -22,7 +22,7 @@
 
 #define MOVE_BY_PAGE_TABLES ((size_t)1 << 20) /* smaller ones are copied faster */
 
-#define SHRINK_PURGES ((size_t)64 << 10)       /* cut off less, and the pages stay for the next growth */
+#define SHRINK_LEAST ((size_t)64 << 10)        /* cut off less, and the pages stay for the next growth */
 
 static struct {
 	struct lock lock;
@@ -86,8 +86,8 @@ static void mark_large(struct large *large, bool set)
 }
 
 /*
- * The span has grown from `old` pages: the longer one is cut otherwise. New entries first, for those who look
- * meanwhile; then the old ones that start no block any more go.
+ * The span had `old` pages: what it has now is cut otherwise. New entries first, for those who look meanwhile; then the
+ * old ones that start no block any more go.
  */
 static void remark_large(struct large *large, size_t old)
 {
@@ -95,9 +95,9 @@ static void remark_large(struct large *large, size_t old)
 
 	mark_large(large, true);
 	for (; page < end; page += block_at(page, end)) {
-		while (new < page)
+		while (new < page && new < new_end)
 			new += block_at(new, new_end);
-		if (new != page)
+		if (new != page || new == new_end)
 			atomic_store_explicit(&region.map[page], 0, release);
 	}
 }
@@ -219,11 +219,38 @@ void large_free(const char *call, void *pointer)
 
 enum moved { MOVED, NOT_MOVED, HOLE };
 
+/*
+ * True if the kernel holds these pages in one mapping. Of several it may move some and then fail (Linux 6.17; before, it
+ * refused), and nobody could tell which. In place nothing can grow across a mapping's end: EFAULT, before anything else.
+ */
+static bool is_one_mapping(void *start, size_t size)
+{
+	if (mremap(start, size, size + system_page, 0, NULL) == MAP_FAILED)
+		return errno != EFAULT;
+	munmap((char *)start + size, system_page); /* it was the last page of all, and could grow */
+	return true;
+}
+
+/* By three of its pages: is memory there that moved pages would replace? */
+static bool is_resident(void *start, size_t size)
+{
+	unsigned there = 0;
+	for (unsigned i = 0; i < 3; i++) {
+		unsigned char seen[1] = {0};
+		size_t offset = (size - 1) / 2 * i;
+		if (mincore((char *)start + (offset & ~(system_page - 1)), system_page, seen) == 0)
+			there += seen[0] & 1;
+	}
+	return there > 1;
+}
+
 /* Moves `size` bytes of whole pages; the old span keeps its address space, empty. */
 static enum moved move_pages(void *to, void *from, size_t size)
 {
-	store_relaxed(&region.patched, true);
 	size = ALIGN_UP(size, system_page);
+	if (is_resident(to, size) || !is_one_mapping(from, size))
+		return NOT_MOVED;
+	store_relaxed(&region.patched, true);
 	if (mremap(from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == to)
 		return MOVED;
 	/* It may have unmapped the target; above RLIMIT_AS nothing can be mapped there again. */
@@ -232,14 +259,13 @@ static enum moved move_pages(void *to, void *from, size_t size)
 
 static void *move(struct large *large, size_t size)
 {
-	size_t pages = PAGES_OF(size);
-	bool by_page_tables = large->size >= MOVE_BY_PAGE_TABLES;
+	size_t pages = PAGES_OF(size), kept = pages << PAGE_SHIFT < large->size ? pages << PAGE_SHIFT : large->size;
+	bool by_page_tables = kept >= MOVE_BY_PAGE_TABLES;
 	struct large *new = create(size, by_page_tables ? pages / 2 : 0, system_page, false);
 	if (!new) {
 		errno = ENOMEM;
 		return NULL;
 	}
-	size_t kept = large->size < new->size ? large->size : new->size;
 	enum moved moved = by_page_tables ? move_pages(new->span.start, large->span.start, kept) : NOT_MOVED;
 	if (unlikely(moved == HOLE)) {
 		mark_large(new, false);
@@ -263,6 +289,19 @@ static void *move(struct large *large, size_t size)
 	mark_large(large, false);
 	destroy(large);
 	return new->span.start;
+}
+
+/* What is behind the first `pages` goes back, for others and for the next growth. */
+static void cut(struct large *large, size_t pages)
+{
+	size_t old = large->pages;
+
+	large->pages = pages;
+	remark_large(large, old);
+	if (!span_shrink(large->span, old, pages)) {
+		large->pages = old;
+		remark_large(large, pages);
+	}
 }
 
 void *large_resize(struct large *large, size_t size)
@@ -289,10 +328,20 @@ void *large_resize(struct large *large, size_t size)
 		size_t old = large->pages;
 		large->pages = extended;
 		remark_large(large, old);
-	} else if (large->size - bytes >= SHRINK_PURGES && bytes < large->size) {
-		region_purge((char *)large->span.start + bytes, large->size - bytes);
+		set_size(large, bytes);
+	} else {
+		if (bytes < large->size / 2 && bytes < MOVE_BY_PAGE_TABLES) { /* left there, it would break up a large place */
+			int saved = errno;
+			void *moved = move(large, size);
+			if (likely(moved))
+				return moved;
+			errno = saved;
+		}
+		bool much = bytes < large->size && large->size - bytes >= SHRINK_LEAST;
+		set_size(large, bytes);
+		if (much)
+			cut(large, whole_pages(pages));
 	}
-	set_size(large, bytes);
 	return large->span.start;
 }
 

@@ -6,6 +6,7 @@
 #ifdef QSLAB_JEMALLOC_PRIVATE
 #define mallocx qslab_je_mallocx
 #define sdallocx qslab_je_sdallocx
+#define nallocx qslab_je_nallocx
 #define xallocx qslab_je_xallocx
 #define mallctl qslab_je_mallctl
 #define malloc_conf qslab_je_malloc_conf
@@ -179,6 +180,13 @@ static bool je_extend(void *start, size_t pages, size_t new_pages)
 	return xallocx(start, size, 0, flags) >= size;
 }
 
+static bool je_shrink(void *start, size_t pages, size_t new_pages)
+{
+	size_t size = bytes_of(new_pages);
+	(void)pages;
+	return xallocx(start, size, 0, flags) == nallocx(size, flags);
+}
+
 static void je_purge(void)
 {
 	mallctl(purge_name, NULL, NULL, NULL, 0);
@@ -200,6 +208,7 @@ const struct span_source source_jemalloc = {
 	.alloc = je_alloc,
 	.free = je_free,
 	.extend = je_extend,
+	.shrink = je_shrink,
 	.purge = je_purge,
 	.dirty = je_dirty,
 };

@@ -149,6 +149,12 @@ static bool mmap_extend(void *start, size_t pages, size_t new_pages)
 	return done || region_grow_at((void *)end, new_end - end);
 }
 
+static bool mmap_shrink(void *start, size_t pages, size_t new_pages)
+{
+	mmap_free((char *)start + (new_pages << PAGE_SHIFT), pages - new_pages);
+	return true;
+}
+
 static void mmap_purge(void)
 {
 }
@@ -171,6 +177,7 @@ const struct span_source source_mmap = {
 	.alloc = mmap_alloc,
 	.free = mmap_free,
 	.extend = mmap_extend,
+	.shrink = mmap_shrink,
 	.purge = mmap_purge,
 	.dirty = mmap_dirty,
 };

@@ -15,6 +15,7 @@
 #define BUDGET_LEAST ((size_t)2 << 20)
 #define BUDGET_LIVE_PART 32
 #define REGRET_GAIN 64
+#define SWING_MOST ((size_t)1 << 30)
 #define META_SPAN_PAGES ((size_t)16)
 _Static_assert(META_SPAN_PAGES << PAGE_SHIFT >= META_SIZE_MAX, "a span holds any descriptor");
 #define RECOUNT_LEAST ((size_t)2 << 20) /* bytes freed between two questions to the source */
@@ -67,7 +68,8 @@ static void bin_push(uint64_t *bin, struct span span)
 static size_t budget(void)
 {
 	size_t base = cache.live / BUDGET_LIVE_PART;
-	size_t most = options.retain + cache.live;
+	size_t twice = cache.live < SWING_MOST ? cache.live : SWING_MOST;
+	size_t most = options.retain ? options.retain + cache.live + twice : 0;
 	return (base > BUDGET_LEAST ? base : BUDGET_LEAST) + (cache.credit < most ? cache.credit : most);
 }
 
@@ -234,6 +236,17 @@ void *span_meta_alloc(size_t size)
 
 static void drain_waiting(void);
 
+/* Lock held; drops it. */
+static void after_free(void)
+{
+	tick();
+	enforce_budget();
+	bool waiting = cache.waiting && !gate_is_closed();
+	lock_drop(&cache.lock);
+	if (unlikely(waiting))
+		drain_waiting();
+}
+
 void span_free(struct span span, size_t pages)
 {
 	size_t bytes = pages << PAGE_SHIFT;
@@ -256,13 +269,25 @@ void span_free(struct span span, size_t pages)
 		cache.cached += bytes;
 		bin_push(&cache.bins[pages], span);
 	}
-	tick();
-	enforce_budget();
-	bool waiting = cache.waiting && !gate_is_closed();
-	lock_drop(&cache.lock);
-	if (unlikely(waiting))
-		drain_waiting();
+	after_free();
 	errno = saved;
+}
+
+bool span_shrink(struct span span, size_t pages, size_t new_pages)
+{
+	size_t bytes = (pages - new_pages) << PAGE_SHIFT;
+	int saved = errno;
+	bool done = gate_shrink(span, pages, new_pages);
+
+	if (done) {
+		lock_take(&cache.lock);
+		cache.live -= bytes;
+		if (!span.from_mmap)
+			cache.freed += bytes;
+		after_free();
+	}
+	errno = saved;
+	return done;
 }
 
 /*

@@ -9,8 +9,9 @@
  *     max(2 MiB, live / 32) + credit
  *
  * Credit is earned by regret, 64 bytes for each taken from the source again soon after a purge. It is at most
- * QSLAB_RETAIN + live, and halves every second in which less than it was allocated: a program that swings
- * keeps its pages, one that spiked and stopped does not.
+ * QSLAB_RETAIN + live + min(live, 1 GiB), and halves every second in which less than it was allocated: a program that
+ * swings keeps its pages, one that spiked and stopped does not. Buffers of all sizes that come, grow and go leave up to
+ * twice as much free between them as is live.
  */
 #ifndef QSLAB_ALLOC_SPAN_H
 #define QSLAB_ALLOC_SPAN_H
@@ -29,7 +30,11 @@ struct span span_alloc(size_t pages, size_t alignment, bool zero);
 
 void span_free(struct span span, size_t pages);
 
+/* In place, with the pages behind it; false, and nothing has changed, if they are taken. */
 bool span_extend(struct span span, size_t pages, size_t new_pages);
+
+/* The pages behind its first new_pages are free now, and nobody knows them any more; false, and nothing has changed, if not. */
+bool span_shrink(struct span span, size_t pages, size_t new_pages);
 
 /*
  * As meta_alloc, but where the system gives no more, pages of the region serve: at a limit, descriptors of one

@@ -182,6 +182,79 @@ static void run_realloc_vectors(struct run *run, const struct pattern *pattern)
     run->operations = count;
 }
 
+/* One byte in each page from `from` on, each in another line of the caches; the ends stay as they are. */
+static void touch_pages(const struct object *object, uint32_t from)
+{
+    volatile unsigned char *start = object->start;
+    for (uint32_t at = from + 64; at < object->size - 1; at += 4096 + 64)
+        start[at] = object->tag;
+}
+
+/* Grows or shrinks, and checks that what both sizes have is still there. */
+static void object_resize(struct object *object, uint32_t size)
+{
+    uint32_t old = object->size, last = size < old ? size - 1 : old - 1;
+    uint8_t end = object->start[last];
+
+    object->start = realloc(object->start, size);
+    if (!object->start)
+        die("out of memory");
+    if (object->start[0] != object->tag || object->start[last] != end)
+        die("an object lost its contents");
+    object->size = size;
+    object_write(object);
+    if (size > old)
+        touch_pages(object, old);
+}
+
+static void run_realloc_swing(struct run *run, const struct pattern *pattern)
+{
+    enum { BUFFERS = 16, SMALLEST = 64 << 10, LARGEST = 4 << 20 };
+    struct object *buffers = map_array(BUFFERS * sizeof *buffers);
+    struct rng rng = rng_seeded(9);
+    uint64_t count = scaled(run, 40000);
+
+    (void)pattern;
+    clock_start(run);
+    for (uint64_t i = 0; i < count; i++) {
+        struct object *buffer = &buffers[rng_range(&rng, 0, BUFFERS - 1)];
+        if (!buffer->start) {
+            object_make_random(buffer, &rng, SMALLEST, LARGEST);
+            touch_pages(buffer, 0);
+        } else if (rng_next(&rng) % 8) {
+            object_resize(buffer, rng_range(&rng, SMALLEST, LARGEST));
+        } else {
+            run->checksum += object_drop(buffer);
+        }
+    }
+    clock_stop(run);
+    run->checksum += drop_all(buffers, BUFFERS);
+    run->operations = count;
+}
+
+static void run_realloc_trim(struct run *run, const struct pattern *pattern)
+{
+    enum { KEPT = 100, ROOM = 4 << 20, SMALLEST = 4 << 10, LARGEST = 1 << 20 };
+    struct object *kept = map_array(KEPT * sizeof *kept);
+    struct rng rng = rng_seeded(10);
+    uint64_t count = scaled(run, 10000);
+
+    (void)pattern;
+    clock_start(run);
+    for (uint64_t i = 0; i < count; i++) {
+        struct object *slot = &kept[rng_range(&rng, 0, KEPT - 1)];
+        uint32_t size = rng_range(&rng, SMALLEST, LARGEST);
+        if (slot->start)
+            run->checksum += object_drop(slot);
+        object_make(slot, ROOM, (uint8_t)i);
+        touch_pages(slot, 0);
+        object_resize(slot, size);
+    }
+    clock_stop(run);
+    run->checksum += drop_all(kept, KEPT);
+    run->operations = count;
+}
+
 static void large_make(struct object *object, struct rng *rng)
 {
     object_make_random(object, rng, 5u << 20, 25u << 20);
@@ -258,6 +331,8 @@ const struct pattern single_patterns[] = {
     { "batch-mixed", "malloc + free", run_batch_mixed, 0 },
     { "realloc-grow", "realloc", run_realloc_grow, 0 },
     { "realloc-vectors", "malloc, realloc or free", run_realloc_vectors, 0 },
+    { "realloc-swing", "malloc, realloc or free", run_realloc_swing, 0 },
+    { "realloc-trim", "free + malloc + realloc", run_realloc_trim, 0 },
     { "large", "free + malloc", run_large, 0 },
     { "calloc", "free + calloc", run_calloc, 0 },
     { 0 },

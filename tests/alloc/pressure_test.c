@@ -1,4 +1,5 @@
 /* Memory that goes back, and memory that is not to be had. */
+#include "alloc/region.h"
 #include "check.h"
 
 #include <errno.h>
@@ -76,6 +77,37 @@ Test(pressure, trim_gives_all_back, .disabled = SANITIZED)
 	free(objects);
 	qslab_trim();
 	cr_assert_leq(resident(), before + 8 * MIB, "%zu MiB more", (resident() - before) / MIB);
+}
+
+/* ---- what is cut off ---- */
+
+Test(pressure, what_realloc_cuts_off_goes_back, .disabled = SANITIZED)
+{
+	char *p = memset(qslab_malloc(512 * MIB), 1, 512 * MIB);
+	char *q = qslab_realloc(p, 64 * MIB);
+	cr_assert_eq(q, p, "not in place");
+	cr_assert_leq(resident(), 80 * MIB, "%zu MiB resident", resident() / MIB);
+	void *other = qslab_malloc(300 * MIB);
+	cr_assert(other > (void *)p && other < (void *)(p + 512 * MIB), "what was cut off is not used again");
+	for (size_t i = 0; i < 64 * MIB; i += 512)
+		cr_assert_eq(q[i], 1);
+	qslab_free(other);
+	cr_assert_eq(qslab_realloc(q, 512 * MIB), p, "nor grown into");
+}
+
+/* What was read into a large buffer and trimmed does not keep the buffer's place. */
+Test(pressure, trimmed_buffers_do_not_spread, .disabled = SANITIZED)
+{
+	enum { KEPT = 100 };
+	char *kept[KEPT];
+	for (size_t i = 0; i < KEPT; i++) {
+		char *buffer = memset(qslab_malloc(32 * MIB), (int)i, 32 * MIB);
+		cr_assert_not_null(kept[i] = qslab_realloc(buffer, 100000));
+	}
+	cr_assert_leq(load_relaxed(&region.size), 256 * MIB, "%zu MiB of addresses", load_relaxed(&region.size) / MIB);
+	for (size_t i = 0; i < KEPT; i++)
+		for (size_t at = 0; at < 100000; at++)
+			cr_assert_eq(kept[i][at], (char)i);
 }
 
 /* ---- two threads that free ---- */

@@ -1,6 +1,8 @@
 /* RLIMIT_AS and RLIMIT_DATA set late: NULL and ENOMEM, nothing harmed, what is freed can be had in any size. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -108,6 +110,74 @@ static void under_rlimit(int resource)
 	CHECK(malloc(3 * LIMIT));
 }
 
+/* ---- buffers that are resized by some threads, while another sets limits below what is in use and lifts them ---- */
+
+enum { RESIZERS = 4, BUFFERS = 8, PIECE = 65536, PIECES = 64, LIMITS = 500 };
+static atomic_bool resized_enough;
+static atomic_ulong refused;
+
+static void check_pages(const unsigned char *buffer, size_t size, unsigned char tag)
+{
+	for (size_t at = 0; at < size; at += 4096)
+		CHECK(buffer[at] == tag);
+}
+
+static void *resize(void *seed)
+{
+	struct { unsigned char *start; size_t size; unsigned char tag; } buffers[BUFFERS] = {0}, *b;
+	unsigned random = (unsigned)(uintptr_t)seed;
+
+	while (!resized_enough) {
+		size_t size = (size_t)PIECE * (1 + (size_t)rand_r(&random) % PIECES);
+		b = &buffers[rand_r(&random) % BUFFERS];
+		check_pages(b->start, b->size, b->tag);
+		if (b->start && rand_r(&random) % 8 == 0) {
+			free(b->start);
+			b->start = NULL;
+			b->size = 0;
+			continue;
+		}
+		errno = 0;
+		unsigned char *now = realloc(b->start, size);
+		if (!now) {
+			CHECK(errno == ENOMEM);
+			refused++;
+			check_pages(b->start, b->size, b->tag);
+			continue;
+		}
+		check_pages(now, size < b->size ? size : b->size, b->tag);
+		b->start = now, b->size = size, b->tag = (unsigned char)rand_r(&random);
+		for (size_t at = 0; at < size; at += 4096)
+			now[at] = b->tag;
+	}
+	for (int i = 0; i < BUFFERS; i++)
+		free(buffers[i].start);
+	return NULL;
+}
+
+static void resized_under_limits(void)
+{
+	pthread_t threads[RESIZERS];
+	struct rlimit old;
+	unsigned random = 7;
+
+	getrlimit(RLIMIT_AS, &old);
+	for (uintptr_t i = 0; i < RESIZERS; i++)
+		CHECK(pthread_create(&threads[i], NULL, resize, (void *)(i + 1)) == 0);
+	for (int i = 0; i < LIMITS; i++) {
+		size_t limit = in_use(RLIMIT_AS) + 2 * MIB - (size_t)rand_r(&random) % 9 * MIB;
+		setrlimit(RLIMIT_AS, &(struct rlimit){limit, old.rlim_max});
+		usleep(3000);
+		setrlimit(RLIMIT_AS, &old);
+		usleep(3000);
+	}
+	resized_enough = true;
+	for (int i = 0; i < RESIZERS; i++)
+		pthread_join(threads[i], NULL);
+	if (!refused)
+		_exit(77);
+}
+
 /* For programs/cgroup.sh: where the limit means death, a program that lives within it must get through. */
 static int within_limit(void)
 {
@@ -124,24 +194,28 @@ static int within_limit(void)
 
 int main(int count, char **arguments)
 {
+	static const char *const names[] = {"RLIMIT_AS", "RLIMIT_DATA", "resized under limits"};
 	int status, failures = 0, skipped = 0;
 	if (count > 1 && !strcmp(arguments[1], "within"))
 		return within_limit();
 	for (size_t i = 0; i < 1000; i++)
 		live[i] = memset(malloc(2000), mark(i), 2000);
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 3; i++) {
 		pid_t child = fork();
 		if (child == 0) {
-			under_rlimit(i ? RLIMIT_DATA : RLIMIT_AS);
+			if (i == 2)
+				resized_under_limits();
+			else
+				under_rlimit(i ? RLIMIT_DATA : RLIMIT_AS);
 			check_marks(live, 1000, 1, 2000);
 			_exit(0);
 		}
 		waitpid(child, &status, 0);
 		bool skip = status == 77 << 8;
-		printf("%s: status %#x%s\n", i ? "RLIMIT_DATA" : "RLIMIT_AS", status,
+		printf("%s: status %#x%s\n", names[i], status,
 		       skip ? ": skipped, the system does not enforce it" : "");
 		skipped += skip;
 		failures += status && !skip;
 	}
-	return failures ? 1 : skipped == 2 ? 77 : 0;
+	return failures ? 1 : skipped == 3 ? 77 : 0;
 }
