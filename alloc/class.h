@@ -79,16 +79,19 @@ static inline unsigned class_of(size_t size)
 }
 
 /*
- * The smallest whose objects are large enough, and aligned: they are multiples of their size away from a slab's end, which
- * is page-aligned. CLASS_NONE if there is none. `alignment`: a power of two, at most PAGE_SIZE.
+ * The size whose class is the smallest with objects that are large enough, and aligned: they are multiples of their size
+ * away from a slab's end, which is page-aligned. A multiple of the alignment will do: where classes lie closer than the
+ * alignment it is one of them, elsewhere their distance is a multiple of it. `alignment`: a power of two, at most PAGE_SIZE.
  */
+static inline size_t size_aligned(size_t size, size_t alignment)
+{
+	return size ? ALIGN_UP(size, alignment) : alignment;
+}
+
+/* CLASS_NONE if there is none. */
 static inline unsigned class_aligned(size_t size, size_t alignment)
 {
-	unsigned class = class_of(size);
-
-	while (class && class < CLASS_COUNT && classes[class].size & (alignment - 1))
-		class++;
-	return class < CLASS_COUNT ? class : CLASS_NONE;
+	return class_of(size_aligned(size, alignment));
 }
 
 #endif

@@ -132,8 +132,9 @@ void *aligned_malloc(size_t alignment, size_t size)
 		return no_memory();
 	if (unlikely(hardened))
 		return harden_alloc(size, alignment);
-	unsigned class = alignment <= PAGE_SIZE ? class_aligned(size, alignment) : CLASS_NONE;
-	return class ? fast_malloc(classes[class].size) : new_large(size, alignment, false);
+	if (likely(alignment <= PAGE_SIZE && size <= MEDIUM_MAX))
+		return fast_malloc(size_aligned(size, alignment));
+	return new_large(size, alignment, false);
 }
 
 void *zeroed_malloc(size_t count, size_t size)

@@ -16,6 +16,7 @@
 #define BUDGET_LIVE_PART 32
 #define REGRET_GAIN 64
 #define SWING_MOST ((size_t)1 << 30)
+#define CREDIT_LASTS 8
 #define META_SPAN_PAGES ((size_t)16)
 _Static_assert(META_SPAN_PAGES << PAGE_SHIFT >= META_SIZE_MAX, "a span holds any descriptor");
 #define RECOUNT_LEAST ((size_t)2 << 20) /* bytes freed between two questions to the source */
@@ -37,6 +38,7 @@ static struct {
 	size_t freed;                         /* lock: bytes freed to it since; dirty + freed is an upper bound */
 	size_t taken;                         /* lock: bytes allocated since the last tick */
 	size_t live;                          /* lock: bytes handed out */
+	size_t peak;                          /* lock: the most of it lately; never less */
 	size_t credit;                        /* lock */
 	size_t purged_lately;                 /* lock: bytes purged that a regret may still claim */
 	time_t ticked;                        /* lock: second of the last tick */
@@ -64,13 +66,26 @@ static void bin_push(uint64_t *bin, struct span span)
 	*bin = page + 1;
 }
 
+/* Lock held. What credit may count for: live and kept together fill the last peak twice, and QSLAB_RETAIN. */
+static size_t credit_most(void)
+{
+	size_t twice = cache.peak < SWING_MOST ? cache.peak : SWING_MOST;
+	return options.retain ? options.retain + cache.peak + twice - cache.live : 0;
+}
+
 /* Lock held. */
 static size_t budget(void)
 {
-	size_t base = cache.live / BUDGET_LIVE_PART;
-	size_t twice = cache.live < SWING_MOST ? cache.live : SWING_MOST;
-	size_t most = options.retain ? options.retain + cache.live + twice : 0;
+	size_t base = cache.live / BUDGET_LIVE_PART, most = credit_most();
 	return (base > BUDGET_LEAST ? base : BUDGET_LEAST) + (cache.credit < most ? cache.credit : most);
+}
+
+/* Lock held. */
+static void live_more(size_t bytes)
+{
+	cache.live += bytes;
+	if (cache.peak < cache.live)
+		cache.peak = cache.live;
 }
 
 /*
@@ -165,6 +180,7 @@ static void tick(void)
 	if (passed > 1 || cache.taken < cache.credit)
 		cache.credit = passed < 40 ? cache.credit >> passed : 0;
 	cache.taken = 0;
+	cache.peak = passed < 40 ? cache.live + ((cache.peak - cache.live) >> passed) : cache.live;
 	cache.purged_lately = passed < 2 ? cache.purged_lately / 2 : 0;
 	enforce_budget();
 }
@@ -187,6 +203,8 @@ static void take_from_source(size_t bytes)
 	cache.taken += bytes;
 	cache.purged_lately -= regret;
 	cache.credit += REGRET_GAIN * regret;
+	if (cache.credit > CREDIT_LASTS * credit_most())
+		cache.credit = CREDIT_LASTS * credit_most();
 }
 
 struct span span_alloc(size_t pages, size_t alignment, bool zero)
@@ -201,7 +219,7 @@ struct span span_alloc(size_t pages, size_t alignment, bool zero)
 		span = bin_pop(&cache.bins[pages]);
 		if (span.start) {
 			cache.cached -= bytes;
-			cache.live += bytes;
+			live_more(bytes);
 			cache.taken += bytes;
 			lock_drop(&cache.lock);
 			return span;
@@ -217,7 +235,7 @@ struct span span_alloc(size_t pages, size_t alignment, bool zero)
 		return span;
 	DTRACE_PROBE2(qslab, span_alloc, span.start, pages);
 	lock_take(&cache.lock);
-	cache.live += bytes;
+	live_more(bytes);
 	lock_drop(&cache.lock);
 	return span;
 }
@@ -305,7 +323,7 @@ static void drain_waiting(void)
 		_Atomic uint64_t *count = &region.map[region_page(span.start) + 1];
 		size_t pages = load_relaxed(count) >> LINK_SHIFT;
 		store_relaxed(count, 0);
-		cache.live += pages << PAGE_SHIFT; /* span_free takes it off again */
+		live_more(pages << PAGE_SHIFT); /* span_free takes it off again */
 		lock_drop(&cache.lock);
 		span_free(span, pages);
 		lock_take(&cache.lock);
@@ -325,7 +343,7 @@ bool span_extend(struct span span, size_t pages, size_t new_pages)
 
 	if (done) {
 		lock_take(&cache.lock);
-		cache.live += (new_pages - pages) << PAGE_SHIFT;
+		live_more((new_pages - pages) << PAGE_SHIFT);
 		take_from_source((new_pages - pages) << PAGE_SHIFT);
 		lock_drop(&cache.lock);
 	}

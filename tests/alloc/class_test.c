@@ -15,6 +15,19 @@ Test(classes, every_size_fits_its_class_tightly)
 	}
 }
 
+Test(classes, aligned_ones_are_the_smallest_that_are)
+{
+	for (size_t alignment = 8; alignment <= PAGE_SIZE; alignment *= 2) {
+		for (size_t size = 0; size <= MEDIUM_MAX; size++) {
+			unsigned c = 1, found = class_aligned(size, alignment);
+			while (classes[c].size < size || classes[c].size % alignment)
+				c++;
+			cr_assert_eq(found, c, "%zu aligned to %zu: %u, not %u", size, alignment, found, c);
+		}
+		cr_assert_eq(class_aligned(MEDIUM_MAX + 1, alignment), CLASS_NONE);
+	}
+}
+
 Test(classes, sizes_are_multiples_of_16_and_slabs_waste_little)
 {
 	for (unsigned c = 1; c < CLASS_COUNT; c++) {
