@@ -39,9 +39,9 @@ static unsigned pages_for(size_t size)
 /* Magazines shrink with size, as the kernel's sheaves do. */
 static unsigned capacity_for(size_t size)
 {
-	if (size <= 1024)
+	if (size <= 512)
 		return MAGAZINE_MAX;
-	return size <= 16384 ? (unsigned)(131072 / size) : size <= 65536 ? 4 : 2;
+	return size <= 16384 ? (unsigned)(65536 / size) : size <= 65536 ? 4 : 2;
 }
 
 static size_t size_after(size_t size)

@@ -7,12 +7,14 @@
 #include "region.h"
 #include "segment.h"
 #include "slab.h"
+#include "span.h"
 
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
 #define ORPHANS_TRIED 8
+#define ORPHANS_WARM 8 /* so many keep slabs that are all free, for the threads to come */
 
 static struct {
 	struct lock lock;
@@ -120,6 +122,30 @@ unsigned heap_supply(struct heap *heap, unsigned class, void **end, unsigned wan
 	return taken;
 }
 
+/* Heap's lock. */
+static void retire_free(struct bin *bin, struct slab **dead)
+{
+	for (struct slab *slab = bin ? bin->partial : NULL, *next; slab; slab = next) {
+		next = slab->next;
+		if (load_relaxed(&slab->nfree) == slab->objects)
+			bin_retire(bin, slab, dead);
+	}
+}
+
+/* Slabs that are all free, of the class or, for 0, of all, go back. */
+static void trim_heap(struct heap *heap, unsigned class)
+{
+	unsigned first = class ? class : 1, end = class ? class + 1 : load_relaxed(&class_end);
+	struct slab *dead = NULL;
+
+	lock_take(&heap->lock);
+	drain(heap, false, &dead);
+	for (unsigned c = first; c < end; c++)
+		retire_free(heap_bin(heap, c), &dead);
+	lock_drop(&heap->lock);
+	bin_bury(dead);
+}
+
 /* ---- heaps and threads ---------------------------------------------------------------------------- */
 
 static struct heap *heap_create(void)
@@ -173,7 +199,11 @@ struct heap *heap_acquire(void)
 void heap_abandon(struct heap *heap)
 {
 	heap_flush_all(heap, true);
-	drain_now(heap);
+	if (load_relaxed(&heaps.orphan_count) < ORPHANS_WARM)
+		drain_now(heap);
+	else
+		trim_heap(heap, 0);
+	span_settle();
 	lock_take(&heaps.lock);
 	add_orphan(heap);
 	lock_drop(&heaps.lock);
@@ -207,29 +237,10 @@ void heap_late_free(void *object)
 	put_remote(&group, 1);
 }
 
-/* Heap's lock. */
-static void retire_free(struct bin *bin, struct slab **dead)
-{
-	for (struct slab *slab = bin ? bin->partial : NULL, *next; slab; slab = next) {
-		next = slab->next;
-		if (load_relaxed(&slab->nfree) == slab->objects)
-			bin_retire(bin, slab, dead);
-	}
-}
-
 void heap_trim(unsigned class)
 {
-	unsigned first = class ? class : 1, end = class ? class + 1 : load_relaxed(&class_end);
-
-	for (struct heap *heap = heap_first(); heap; heap = heap->all_next) {
-		struct slab *dead = NULL;
-		lock_take(&heap->lock);
-		drain(heap, false, &dead);
-		for (unsigned c = first; c < end; c++)
-			retire_free(heap_bin(heap, c), &dead);
-		lock_drop(&heap->lock);
-		bin_bury(dead);
-	}
+	for (struct heap *heap = heap_first(); heap; heap = heap->all_next)
+		trim_heap(heap, class);
 }
 
 /* ---- fork, in the child --------------------------------------------------------------------------- */

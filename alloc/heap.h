@@ -13,7 +13,7 @@ extern struct heap heap_none;
 /* An orphan or a new heap, OWNED; NULL if there is no memory. Any thread. */
 struct heap *heap_acquire(void);
 
-/* Flushes all magazines; the heap becomes an ORPHAN. */
+/* Flushes all magazines; the heap becomes an ORPHAN. Where many are orphans already, slabs that are all free go back. */
 void heap_abandon(struct heap *heap);
 
 /* One object of the class after refilling its magazine; NULL with errno. */

@@ -11,7 +11,7 @@
 
 #define FIRST_LIMIT 8
 #define FREE_GROWTH_BYTES 16384 /* frees alone grow a magazine to this; allocations to its capacity */
-#define TICK_EVERY 64          /* slow calls */
+#define TICK_EVERY 16          /* slow calls */
 #define LARGE_CAPACITY 32
 
 static void *empty_slots[1];

@@ -15,7 +15,8 @@
 #define BUDGET_LEAST ((size_t)2 << 20)
 #define BUDGET_LIVE_PART 32
 #define REGRET_GAIN 64
-#define SWING_MOST ((size_t)1 << 30)
+#define PEAK_ABOVE ((size_t)128 << 20)
+#define TWICE_MOST ((size_t)1 << 30)
 #define CREDIT_LASTS 8
 #define META_SPAN_PAGES ((size_t)16)
 _Static_assert(META_SPAN_PAGES << PAGE_SHIFT >= META_SIZE_MAX, "a span holds any descriptor");
@@ -69,8 +70,10 @@ static void bin_push(uint64_t *bin, struct span span)
 /* Lock held. What credit may count for: live and kept together fill the last peak twice, and QSLAB_RETAIN. */
 static size_t credit_most(void)
 {
-	size_t twice = cache.peak < SWING_MOST ? cache.peak : SWING_MOST;
-	return options.retain ? options.retain + cache.peak + twice - cache.live : 0;
+	size_t above = cache.live / 2 + PEAK_ABOVE;
+	size_t peak = cache.peak - cache.live < above ? cache.peak : cache.live + above;
+	size_t twice = peak < TWICE_MOST ? peak : TWICE_MOST;
+	return options.retain ? options.retain + peak + twice - cache.live : 0;
 }
 
 /* Lock held. */
@@ -191,6 +194,18 @@ void span_tick(void)
 		return;
 	int saved = errno;
 	tick();
+	lock_drop(&cache.lock);
+	errno = saved;
+}
+
+void span_settle(void)
+{
+	if (!lock_try(&cache.lock))
+		return;
+	int saved = errno;
+	cache.peak = cache.live;
+	tick();
+	enforce_budget();
 	lock_drop(&cache.lock);
 	errno = saved;
 }

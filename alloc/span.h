@@ -8,10 +8,11 @@
  *
  *     max(2 MiB, live / 32) + credit
  *
- * Credit is earned by regret, 64 bytes for each taken from the source again soon after a purge. It is at most
- * QSLAB_RETAIN + live + min(live, 1 GiB), and halves every second in which less than it was allocated: a program that
- * swings keeps its pages, one that spiked and stopped does not. Buffers of all sizes that come, grow and go leave up to
- * twice as much free between them as is live.
+ * Credit is earned by regret, 64 bytes for each taken from the source again soon after a purge, and halves every second
+ * in which less than it was allocated: a program that swings keeps its pages, one that spiked and stopped does not. With
+ * it what is resident is at most twice the last peak of live, which buffers of all sizes need that come, grow and go, and
+ * QSLAB_RETAIN. The peak counts up to live / 2 + 128 MiB above live, so that a program that swings and falls asleep keeps no more
+ * than 320 MiB; and twice up to 1 GiB.
  */
 #ifndef QSLAB_ALLOC_SPAN_H
 #define QSLAB_ALLOC_SPAN_H
@@ -47,6 +48,9 @@ bool span_trim(void);
 
 /* Purges what time has made superfluous; a clock read. For slow paths now and then. */
 void span_tick(void);
+
+/* The same, and the last peak is forgotten: at a thread's end. */
+void span_settle(void);
 
 /* Purges so far that gave much back: after one, what is free in magazines is better free in slabs, which it may keep. */
 extern atomic_uint span_purges;

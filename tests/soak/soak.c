@@ -16,7 +16,7 @@
  * addresses that it protects among what spans hold. Not in the debug mode: records of addresses are never removed.
  */
 #define BOUND(live) ((live) / 10 * 13 + (exact ? 64 : 128) * MIB)
-#define BOUND_KEPT(live, spans) (BOUND(live) + (spans) / 32 * 65 + (exact ? 68 : 324) * MIB) /* the budget (alloc/span.h), and a recount's room */
+#define BOUND_KEPT(live, spans) (BOUND(live) + (spans) / 32 * 65 + (exact ? 324 : 580) * MIB) /* the budget (alloc/span.h), and a recount's room */
 #define FLAT (4 * MIB)                             /* no more growth than this, and three standard errors */
 enum { THREADS_MOST = 256, LINE_SECONDS = 10, FIT_LEAST = 12 }; /* fewer phases say nothing about growth */
 
