@@ -52,6 +52,7 @@ void bin_add_last(struct bin *bin, struct slab *slab)
 void bin_retire(struct bin *bin, struct slab *slab, struct slab **dead)
 {
 	bin_unlink(bin, slab, true);
+	slab_map(slab, false);
 	slab->next = *dead;
 	*dead = slab;
 }

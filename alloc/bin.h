@@ -14,7 +14,7 @@ void bin_add_last(struct bin *bin, struct slab *slab);
 /* Up to `want` objects from partial slabs to *end, end[-1] ...; how many. */
 unsigned bin_take(struct bin *bin, void **end, unsigned want);
 
-/* An all-free slab leaves for the chain of dead ones. */
+/* An all-free slab leaves the page map, for the chain of dead ones. */
 void bin_retire(struct bin *bin, struct slab *slab, struct slab **dead);
 
 /*

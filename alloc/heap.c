@@ -116,6 +116,7 @@ unsigned heap_supply(struct heap *heap, unsigned class, void **end, unsigned wan
 	if (!slab)
 		return 0;
 	lock_take(&heap->lock);
+	slab_map(slab, true);
 	bin_add_first(bin, slab);
 	taken = bin_take(bin, end, want);
 	lock_drop(&heap->lock);

@@ -86,7 +86,9 @@ static struct array *array_of(void **slots)
 
 static size_t first_limit(unsigned class)
 {
-	return classes[class].capacity < FIRST_LIMIT ? classes[class].capacity : FIRST_LIMIT;
+	size_t most = FREE_GROWTH_BYTES / classes[class].size, capacity = classes[class].capacity;
+	size_t limit = most < 1 ? 1 : most < FIRST_LIMIT ? most : FIRST_LIMIT;
+	return limit < capacity ? limit : capacity;
 }
 
 static void set_empty(struct magazine *magazine, unsigned class, void **slots)
@@ -147,7 +149,7 @@ static void flush_magazine(struct heap *heap, struct magazine *magazine, unsigne
 }
 
 /* An own class's lock. */
-static void empty(struct heap *heap, struct magazine *magazine, bool modest)
+static void empty(struct heap *heap, struct magazine *magazine, unsigned class, bool modest)
 {
 	void **slots = load_relaxed(&magazine->slots);
 
@@ -156,8 +158,8 @@ static void empty(struct heap *heap, struct magazine *magazine, bool modest)
 	unsigned count = (unsigned)(load_relaxed(&magazine->top) - slots);
 	if (count)
 		flush_magazine(heap, magazine, count);
-	if (modest && magazine->limit > slots + FIRST_LIMIT)
-		magazine->limit = slots + FIRST_LIMIT;
+	if (modest && magazine->limit > slots + first_limit(class))
+		magazine->limit = slots + first_limit(class);
 }
 
 void heap_flush(struct heap *heap, unsigned class, bool modest)
@@ -171,7 +173,7 @@ void heap_flush(struct heap *heap, unsigned class, bool modest)
 			continue;
 		if (lock)
 			lock_take(lock);
-		empty(heap, both[i], modest);
+		empty(heap, both[i], class, modest);
 		if (lock)
 			lock_drop(lock);
 	}

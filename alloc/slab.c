@@ -10,7 +10,7 @@
 
 void (*_Atomic slab_undertaker)(struct slab *slab);
 
-static void map_slab(struct slab *slab, bool set)
+void slab_map(struct slab *slab, bool set)
 {
 	size_t page = region_page(slab_span(slab).start);
 	unsigned pages = classes[slab->class].pages;
@@ -87,7 +87,6 @@ struct slab *slab_create(unsigned class, struct heap *heap)
 		}
 		atomic_fetch_add_explicit(&own_class(class)->slabs, 1, relaxed);
 	}
-	map_slab(slab, true);
 	DTRACE_PROBE4(qslab, slab_create, class, slab->first, slab->objects, heap);
 	return slab;
 }
@@ -110,7 +109,6 @@ void slab_destroy(struct slab *slab)
 	assert(load_relaxed(&slab->nfree) == slab->objects);
 	assert(load_relaxed(&slab->announced) == 0);
 	unsigned class = slab->class;
-	map_slab(slab, false);
 	DTRACE_PROBE2(qslab, slab_destroy, class, slab->first);
 	if (unlikely(classes[class].traits & CLASS_TYPESAFE))
 		load_relaxed(&slab_undertaker)(slab);

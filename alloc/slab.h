@@ -5,10 +5,16 @@
 #include "layout.h"
 #include "misuse.h"
 
-/* All objects free, constructed, in no list, in the page map; NULL with errno. No lock held. */
+/* All objects free, constructed, in no list, not in the page map; NULL with errno. No lock held. */
 struct slab *slab_create(unsigned class, struct heap *heap);
 
-/* All free, in no list. No heap's lock need be held. */
+/*
+ * Heap's lock. Into the page map, or out of it: with the step into a list, or out of one. A child that is forked by a
+ * signal handler, with no lock held, makes lists of what is in the map, and goes on with what it was about to do.
+ */
+void slab_map(struct slab *slab, bool set);
+
+/* All free, in no list, not in the page map. No heap's lock need be held. */
 void slab_destroy(struct slab *slab);
 
 /*

@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <sys/sdt.h>
 
-#define PURGED_MUCH ((size_t)1 << 20)
+#define PURGED_MUCH ((size_t)2 << 20)
 #define BUDGET_LEAST ((size_t)2 << 20)
 #define BUDGET_LIVE_PART 32
 #define REGRET_GAIN 64
@@ -42,6 +42,7 @@ static struct {
 	size_t peak;                          /* lock: the most of it lately; never less */
 	size_t credit;                        /* lock */
 	size_t purged_lately;                 /* lock: bytes purged that a regret may still claim */
+	size_t purged_seen;                   /* lock: by the sources together, when span_purges last rose */
 	time_t ticked;                        /* lock: second of the last tick */
 	uint64_t waiting;                     /* lock: spans of jemalloc freed while the gate was closed */
 	bool purging;                         /* lock: a thread purges the source, which lets no second one in */
@@ -131,8 +132,6 @@ static bool purge(void)
 		if (!done)
 			cache.freed += dirty; /* forking: later */
 		cache.purged_lately += purged;
-		if (purged >= PURGED_MUCH)
-			store_relaxed(&span_purges, load_relaxed(&span_purges) + 1);
 		DTRACE_PROBE1(qslab, purge, purged);
 	}
 	return any;
@@ -274,6 +273,11 @@ static void after_free(void)
 {
 	tick();
 	enforce_budget();
+	size_t purged = load_relaxed(&source_purged);
+	if (purged - cache.purged_seen >= PURGED_MUCH) {
+		cache.purged_seen = purged;
+		store_relaxed(&span_purges, load_relaxed(&span_purges) + 1);
+	}
 	bool waiting = cache.waiting && !gate_is_closed();
 	lock_drop(&cache.lock);
 	if (unlikely(waiting))

@@ -14,7 +14,8 @@
 #include <unistd.h>
 #include <urcu/urcu-qsbr.h>
 
-#define SIZE  16384 /* four to a slab, two in a magazine */
+#define SIZE  16384 /* four to a slab, four in a magazine */
+#define TWICE ((size_t)80 << 10) /* two in a magazine */
 #define LARGE ((size_t)300 << 10)
 
 /* ---- objects, whose contents say whose they are ---------------------------------------------------------------- */
@@ -126,10 +127,10 @@ static void look(void)
 
 	if (!object)
 		return;
-	uint64_t stamp = stamp_of(object, SIZE);
+	uint64_t stamp = stamp_of(object, TWICE);
 	for (unsigned i = 0; i < 4; i++) {
 		mark_reached("reader");
-		CHECK(stamp_of(object, SIZE) == stamp, "freed too early");
+		CHECK(stamp_of(object, TWICE) == stamp, "freed too early");
 	}
 }
 
@@ -139,7 +140,7 @@ static void exchange(unsigned index)
 	for (unsigned i = 0; i < 12; i++) {
 		look();
 		if (index < 2)
-			retire(atomic_exchange(&slot, new(SIZE)), i % 4 == 3);
+			retire(atomic_exchange(&slot, new(TWICE)), i % 4 == 3);
 		mark_reached("quiescent");
 		urcu_qsbr_quiescent_state();
 		if (i % 3 == 2)
