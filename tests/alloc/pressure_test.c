@@ -1,4 +1,5 @@
 /* Memory that goes back, and memory that is not to be had. */
+#include "alloc/option.h"
 #include "alloc/region.h"
 #include "check.h"
 
@@ -109,6 +110,45 @@ Test(pressure, trimmed_buffers_do_not_spread, .disabled = SANITIZED)
 	for (size_t i = 0; i < KEPT; i++)
 		for (size_t at = 0; at < 100000; at++)
 			cr_assert_eq(kept[i][at], (char)i);
+}
+
+/* ---- threads that are gone ---- */
+
+enum { GONE = 48, OF_EACH = 2000 };
+
+static void *use_many_classes(void *all)
+{
+	void *objects[OF_EACH];
+	uint64_t random = (uintptr_t)&random;
+
+	for (int i = 0; i < OF_EACH; i++) {
+		size_t size = 16 + next_random(&random) % 2000;
+		objects[i] = memset(qslab_malloc(size), 1, size);
+	}
+	pthread_barrier_wait(all); /* each has a heap of its own */
+	for (int i = 0; i < OF_EACH; i++)
+		qslab_free(objects[i]);
+	return NULL;
+}
+
+/* Their heaps wait for others, but few of them with free slabs. (48 threads: 40 MiB, if each had one a class.) */
+Test(pressure, threads_that_are_gone_keep_little, .disabled = SANITIZED)
+{
+	pthread_t threads[GONE];
+	pthread_barrier_t all;
+	pthread_attr_t small_stacks;
+
+	qslab_free(qslab_malloc(1));
+	options.retain = 0;
+	pthread_attr_init(&small_stacks);
+	pthread_attr_setstacksize(&small_stacks, 128 << 10);
+	pthread_barrier_init(&all, NULL, GONE);
+	size_t before = resident();
+	for (int i = 0; i < GONE; i++)
+		cr_assert(pthread_create(&threads[i], &small_stacks, use_many_classes, &all) == 0);
+	for (int i = 0; i < GONE; i++)
+		pthread_join(threads[i], NULL);
+	cr_assert_leq(resident(), before + 24 * MIB, "%zu MiB more", (resident() - before) / MIB);
 }
 
 /* ---- two threads that free ---- */
