@@ -104,11 +104,11 @@ Test(pressure, trimmed_buffers_do_not_spread, .disabled = SANITIZED)
 	char *kept[KEPT];
 	for (size_t i = 0; i < KEPT; i++) {
 		char *buffer = memset(qslab_malloc(32 * MIB), (int)i, 32 * MIB);
-		cr_assert_not_null(kept[i] = qslab_realloc(buffer, 100000));
+		cr_assert_not_null(kept[i] = qslab_realloc(buffer, 300000));
 	}
 	cr_assert_leq(load_relaxed(&region.size), 256 * MIB, "%zu MiB of addresses", load_relaxed(&region.size) / MIB);
 	for (size_t i = 0; i < KEPT; i++)
-		for (size_t at = 0; at < 100000; at++)
+		for (size_t at = 0; at < 300000; at++)
 			cr_assert_eq(kept[i][at], (char)i);
 }
 
