@@ -15,6 +15,8 @@
 #define BUDGET_LEAST ((size_t)2 << 20)
 #define BUDGET_LIVE_PART 32
 #define REGRET_GAIN 64
+#define CACHED_LEAST ((size_t)4 << 20) /* so much stays apart by size when a span of another size is wanted */
+#define CACHED_LIVE_PART 16
 #define PEAK_ABOVE ((size_t)128 << 20)
 #define TWICE_MOST ((size_t)1 << 30)
 #define CREDIT_LASTS 8
@@ -93,13 +95,11 @@ static void live_more(size_t bytes)
 }
 
 /*
- * Lock held; may drop it in between. Everything cached goes to the source, everything dirty to the system. True if
- * anything did. One span at a time is in no bin: a child forked beside it loses no more.
+ * Lock held; may drop it in between. Everything cached goes to the source; *any is set if anything did. False if a fork
+ * came between: the rest later. One span at a time is in no bin: a child forked beside it loses no more.
  */
-static bool purge(void)
+static bool empty_bins(bool *any)
 {
-	bool any = false;
-
 	for (size_t pages = 1; pages <= SPAN_CACHED_PAGES; pages++) {
 		while (cache.bins[pages]) {
 			struct span span = bin_pop(&cache.bins[pages]);
@@ -110,13 +110,23 @@ static bool purge(void)
 			if (!freed) {
 				cache.cached += pages << PAGE_SHIFT;
 				bin_push(&cache.bins[pages], span);
-				return any; /* forking: later */
+				return false;
 			}
-			any = true;
+			*any = true;
 			if (!span.from_mmap)
 				cache.freed += pages << PAGE_SHIFT;
 		}
 	}
+	return true;
+}
+
+/* Lock held; may drop it in between. Everything cached and dirty goes to the system; true if anything did. */
+static bool purge(void)
+{
+	bool any = false;
+
+	if (!empty_bins(&any))
+		return any;
 	if ((cache.dirty || cache.freed) && !cache.purging) {
 		size_t dirty = cache.dirty + cache.freed;
 		cache.purging = true;
@@ -238,6 +248,10 @@ struct span span_alloc(size_t pages, size_t alignment, bool zero)
 			lock_drop(&cache.lock);
 			return span;
 		}
+	}
+	if (cache.cached > CACHED_LEAST && cache.cached > cache.live / CACHED_LIVE_PART) {
+		bool any;
+		empty_bins(&any); /* of other sizes: joined in the source they serve, and nothing fresh need be touched */
 	}
 	take_from_source(bytes);
 	lock_drop(&cache.lock);
