@@ -15,8 +15,8 @@
 #define BUDGET_LEAST ((size_t)2 << 20)
 #define BUDGET_LIVE_PART 32
 #define REGRET_GAIN 64
-#define CACHED_LEAST ((size_t)4 << 20) /* so much stays apart by size when a span of another size is wanted */
-#define CACHED_LIVE_PART 16
+#define CACHED_LEAST ((size_t)16 << 20) /* so much stays apart by size when a span of another size is wanted */
+#define CACHED_LIVE_PART 2
 #define PEAK_ABOVE ((size_t)128 << 20)
 #define TWICE_MOST ((size_t)1 << 30)
 #define CREDIT_LASTS 8
