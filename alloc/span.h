@@ -1,11 +1,10 @@
 /*
  * Spans: page runs for slabs and large objects, and the policy of what stays resident.
  *
- * In front of the source stands a cache of free spans by page count, up to SPAN_CACHED_PAGES; longer
- * spans go to the source directly, which splits and merges them; and so do the cached ones when there are many, and none
- * of the length that is wanted. Both hold dirty pages. There is no
- * helper thread, so memory goes back while it is being freed: when the dirty bytes exceed the budget,
- * all of them are purged. The budget is
+ * In front of the source stands a cache of free spans by page count, up to SPAN_CACHED_PAGES; longer spans go to the
+ * source directly, which splits and merges them, and so do the cached ones when there are many, and none of the length
+ * that is wanted. Both hold dirty pages. There is no helper thread, so memory goes back while it is being freed: when
+ * the dirty bytes exceed the budget, all of them are purged. The budget is
  *
  *     max(2 MiB, live / 32) + credit
  *
