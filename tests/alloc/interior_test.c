@@ -71,6 +71,19 @@ Test(interior, other_memory_is_not_ours)
 	free(libc);
 }
 
+static char *lowest, *highest; /* of what the object has had */
+
+static char *resized(char *p, size_t size)
+{
+	p = qslab_realloc(p, size);
+	cr_assert_not_null(p);
+	lowest = p < lowest ? p : lowest;
+	highest = p + size > highest ? p + size : highest;
+	for (size_t at = 0; at < size; at += 4096)
+		cr_assert_eq(qslab_object_start(p + at), p, "%zu of %zu", at, size);
+	return p;
+}
+
 /*
  * A span that grows or shrinks in place is cut into other blocks: every page finds the object, none behind it does, and
  * none at all once it is freed.
@@ -78,22 +91,11 @@ Test(interior, other_memory_is_not_ours)
 Test(interior, large_objects_that_grow_and_shrink)
 {
 	for (size_t start = 300000; start < 700000; start += 36864) {
-		char *p = qslab_malloc(start), *lowest = p, *highest = p;
-		for (size_t size = start; size < 6000000; size += 4096 * (1 + size / 200000)) {
-			p = qslab_realloc(p, size);
-			cr_assert_not_null(p);
-			lowest = p < lowest ? p : lowest;
-			highest = p + size > highest ? p + size : highest;
-			for (size_t at = 0; at < size; at += 4096)
-				cr_assert_eq(qslab_object_start(p + at), p, "%zu of %zu", at, size);
-		}
+		char *p = lowest = highest = qslab_malloc(start);
+		for (size_t size = start; size < 6000000; size += 4096 * (1 + size / 200000))
+			p = resized(p, size);
 		for (size_t size = 6000000; size > start; size -= 65536 * (1 + size / 500000)) {
-			p = qslab_realloc(p, size);
-			cr_assert_not_null(p);
-			lowest = p < lowest ? p : lowest;
-			highest = p + size > highest ? p + size : highest;
-			for (size_t at = 0; at < size; at += 4096)
-				cr_assert_eq(qslab_object_start(p + at), p, "%zu of %zu", at, size);
+			p = resized(p, size);
 			for (char *page = p + ALIGN_UP(size, system_page); page < highest; page += 4096)
 				cr_assert_neq(entry_class(entry_of(page)), CLASS_LARGE, "%zu behind %zu", (size_t)(page - p), size);
 		}

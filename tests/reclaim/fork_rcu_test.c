@@ -284,8 +284,8 @@ static void *interrupts(void *thread)
 }
 
 /*
- * Of a class whose arrays have room for two: every other call takes the slow path, and the lock. Not inside malloc: there the
- * reclaimer may be waiting for this thread's heap with a lock in its hands that fork needs (reclaim/fork.c).
+ * Of a class whose arrays have room for two: every other call takes the slow path, and the lock. Not inside malloc: there
+ * the reclaimer may be waiting for this thread's heap with a lock in its hands that fork needs (reclaim/fork.c).
  */
 static void retire_some(void)
 {
