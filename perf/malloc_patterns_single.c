@@ -129,9 +129,13 @@ static void run_batch_mixed(struct run *run, const struct pattern *pattern)
     run->operations = rounds * OBJECTS;
 }
 
-/* Grows to `size` and checks that what was there is still there, then marks the new end. */
-static void object_grow(struct object *object, uint32_t size)
+/* Grows or shrinks, and checks that what both sizes have is still there, then marks the new end. */
+static void object_resize(struct object *object, uint32_t size)
 {
+    if (size < object->size) {
+        object->size = size;
+        object_write(object);
+    }
     object->start = realloc(object->start, size);
     if (!object->start)
         die("out of memory");
@@ -152,7 +156,7 @@ static void run_realloc_grow(struct run *run, const struct pattern *pattern)
         struct object object;
         object_make(&object, STEP, (uint8_t)round);
         for (uint32_t step = 2; step <= STEPS; step++)
-            object_grow(&object, step * STEP);
+            object_resize(&object, step * STEP);
         run->checksum += object_drop(&object);
     }
     clock_stop(run);
@@ -173,7 +177,7 @@ static void run_realloc_vectors(struct run *run, const struct pattern *pattern)
         if (!vector->start)
             object_make(vector, SMALLEST, (uint8_t)i);
         else if (vector->size < LARGEST)
-            object_grow(vector, vector->size * 2);
+            object_resize(vector, vector->size * 2);
         else
             run->checksum += object_drop(vector);
     }
@@ -182,29 +186,18 @@ static void run_realloc_vectors(struct run *run, const struct pattern *pattern)
     run->operations = count;
 }
 
-/* One byte in each page from `from` on, each in another line of the caches; the ends stay as they are. */
-static void touch_pages(const struct object *object, uint32_t from)
+/* One byte in every `step` from `at` on, but not the last. */
+static void object_touch(const struct object *object, uint32_t at, uint32_t step)
 {
     volatile unsigned char *start = object->start;
-    for (uint32_t at = from + 64; at < object->size - 1; at += 4096 + 64)
+    for (; at < object->size - 1; at += step)
         start[at] = object->tag;
 }
 
-/* Grows or shrinks, and checks that what both sizes have is still there. */
-static void object_resize(struct object *object, uint32_t size)
+/* In each page, and each in another line of the caches. */
+static void object_touch_lines(const struct object *object, uint32_t from)
 {
-    uint32_t old = object->size, last = size < old ? size - 1 : old - 1;
-    uint8_t end = object->start[last];
-
-    object->start = realloc(object->start, size);
-    if (!object->start)
-        die("out of memory");
-    if (object->start[0] != object->tag || object->start[last] != end)
-        die("an object lost its contents");
-    object->size = size;
-    object_write(object);
-    if (size > old)
-        touch_pages(object, old);
+    object_touch(object, from + 64, 4096 + 64);
 }
 
 static void run_realloc_swing(struct run *run, const struct pattern *pattern)
@@ -220,9 +213,11 @@ static void run_realloc_swing(struct run *run, const struct pattern *pattern)
         struct object *buffer = &buffers[rng_range(&rng, 0, BUFFERS - 1)];
         if (!buffer->start) {
             object_make_random(buffer, &rng, SMALLEST, LARGEST);
-            touch_pages(buffer, 0);
+            object_touch_lines(buffer, 0);
         } else if (rng_next(&rng) % 8) {
+            uint32_t old = buffer->size;
             object_resize(buffer, rng_range(&rng, SMALLEST, LARGEST));
+            object_touch_lines(buffer, old);
         } else {
             run->checksum += object_drop(buffer);
         }
@@ -247,7 +242,7 @@ static void run_realloc_trim(struct run *run, const struct pattern *pattern)
         if (slot->start)
             run->checksum += object_drop(slot);
         object_make(slot, ROOM, (uint8_t)i);
-        touch_pages(slot, 0);
+        object_touch_lines(slot, 0);
         object_resize(slot, size);
     }
     clock_stop(run);
@@ -258,9 +253,7 @@ static void run_realloc_trim(struct run *run, const struct pattern *pattern)
 static void large_make(struct object *object, struct rng *rng)
 {
     object_make_random(object, rng, 5u << 20, 25u << 20);
-    volatile unsigned char *start = object->start;
-    for (uint32_t at = 4096; at < object->size - 1; at += 4096)
-        start[at] = object->tag;
+    object_touch(object, 4096, 4096);
 }
 
 static void run_large(struct run *run, const struct pattern *pattern)
