@@ -101,24 +101,13 @@ bool gate_free(struct span span, size_t pages)
 	return true;
 }
 
-bool gate_extend(struct span span, size_t pages, size_t new_pages)
+bool gate_resize(struct span span, size_t pages, size_t new_pages)
 {
 	if (span.from_mmap)
-		return source_mmap.extend(span.start, pages, new_pages);
+		return source_mmap.resize(span.start, pages, new_pages);
 	if (!enter())
 		return false;
-	bool done = main_source->extend(span.start, pages, new_pages);
-	leave();
-	return done;
-}
-
-bool gate_shrink(struct span span, size_t pages, size_t new_pages)
-{
-	if (span.from_mmap)
-		return source_mmap.shrink(span.start, pages, new_pages);
-	if (!enter())
-		return false;
-	bool done = main_source->shrink(span.start, pages, new_pages);
+	bool done = main_source->resize(span.start, pages, new_pages);
 	leave();
 	return done;
 }

@@ -304,6 +304,23 @@ static void cut(struct large *large, size_t pages)
 	}
 }
 
+static void *shrink(struct large *large, size_t size)
+{
+	size_t pages = PAGES_OF(size), bytes = pages << PAGE_SHIFT, old = large->size;
+
+	if (bytes < old / 2 && bytes < MOVE_BY_PAGE_TABLES) { /* left there, it would break up a large place */
+		int saved = errno;
+		void *moved = move(large, size);
+		if (likely(moved))
+			return moved;
+		errno = saved;
+	}
+	set_size(large, bytes);
+	if (old - bytes >= SHRINK_LEAST)
+		cut(large, whole_pages(pages));
+	return large->span.start;
+}
+
 void *large_resize(struct large *large, size_t size)
 {
 	size_t pages = PAGES_OF(size);
@@ -318,7 +335,9 @@ void *large_resize(struct large *large, size_t size)
 		harden_seal_large(large);
 		return large->span.start;
 	}
-	if (bytes > large->size && pages > large->pages) {
+	if (bytes < large->size)
+		return shrink(large, size);
+	if (pages > large->pages) {
 		size_t extended = whole_pages(pages + pages / 8); /* steps to come */
 		if (!span_extend(large->span, large->pages, extended)) {
 			extended = whole_pages(pages);
@@ -328,20 +347,8 @@ void *large_resize(struct large *large, size_t size)
 		size_t old = large->pages;
 		large->pages = extended;
 		remark_large(large, old);
-		set_size(large, bytes);
-	} else {
-		if (bytes < large->size / 2 && bytes < MOVE_BY_PAGE_TABLES) { /* left there, it would break up a large place */
-			int saved = errno;
-			void *moved = move(large, size);
-			if (likely(moved))
-				return moved;
-			errno = saved;
-		}
-		bool much = bytes < large->size && large->size - bytes >= SHRINK_LEAST;
-		set_size(large, bytes);
-		if (much)
-			cut(large, whole_pages(pages));
 	}
+	set_size(large, bytes);
 	return large->span.start;
 }
 

@@ -19,10 +19,8 @@ struct span_source {
 	/* Page-aligned or better; contents undefined, or zero if asked. NULL if none. */
 	void *(*alloc)(size_t pages, size_t alignment, bool zero);
 	void (*free)(void *start, size_t pages);
-	/* Grows in place; false if the pages behind are taken. */
-	bool (*extend)(void *start, size_t pages, size_t new_pages);
-	/* Takes back the pages behind the first new_pages; false if it cannot. */
-	bool (*shrink)(void *start, size_t pages, size_t new_pages);
+	/* In place: takes the pages behind, or gives back those behind the first new_pages. False if it cannot. */
+	bool (*resize)(void *start, size_t pages, size_t new_pages);
 	/* Gives all free pages back to the system. */
 	void (*purge)(void);
 	/* Bytes of free pages that may be resident. Some microseconds. */

@@ -173,14 +173,7 @@ static void je_free(void *start, size_t pages)
 	sdallocx(start, bytes_of(pages), flags);
 }
 
-static bool je_extend(void *start, size_t pages, size_t new_pages)
-{
-	size_t size = bytes_of(new_pages);
-	(void)pages;
-	return xallocx(start, size, 0, flags) >= size;
-}
-
-static bool je_shrink(void *start, size_t pages, size_t new_pages)
+static bool je_resize(void *start, size_t pages, size_t new_pages)
 {
 	size_t size = bytes_of(new_pages);
 	(void)pages;
@@ -207,8 +200,7 @@ const struct span_source source_jemalloc = {
 	.init = init,
 	.alloc = je_alloc,
 	.free = je_free,
-	.extend = je_extend,
-	.shrink = je_shrink,
+	.resize = je_resize,
 	.purge = je_purge,
 	.dirty = je_dirty,
 };

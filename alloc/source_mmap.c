@@ -131,7 +131,7 @@ static void mmap_free(void *start, size_t pages)
 	lock_drop(&source.lock);
 }
 
-static bool mmap_extend(void *start, size_t pages, size_t new_pages)
+static bool extend(void *start, size_t pages, size_t new_pages)
 {
 	uintptr_t end = (uintptr_t)start + (pages << PAGE_SHIFT);
 	uintptr_t new_end = (uintptr_t)start + (new_pages << PAGE_SHIFT);
@@ -149,8 +149,10 @@ static bool mmap_extend(void *start, size_t pages, size_t new_pages)
 	return done || region_grow_at((void *)end, new_end - end);
 }
 
-static bool mmap_shrink(void *start, size_t pages, size_t new_pages)
+static bool mmap_resize(void *start, size_t pages, size_t new_pages)
 {
+	if (new_pages > pages)
+		return extend(start, pages, new_pages);
 	mmap_free((char *)start + (new_pages << PAGE_SHIFT), pages - new_pages);
 	return true;
 }
@@ -176,8 +178,7 @@ const struct span_source source_mmap = {
 	.init = init,
 	.alloc = mmap_alloc,
 	.free = mmap_free,
-	.extend = mmap_extend,
-	.shrink = mmap_shrink,
+	.resize = mmap_resize,
 	.purge = mmap_purge,
 	.dirty = mmap_dirty,
 };

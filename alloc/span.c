@@ -19,7 +19,7 @@
 #define CACHED_LIVE_PART 2
 #define PEAK_ABOVE ((size_t)128 << 20)
 #define TWICE_MOST ((size_t)1 << 30)
-#define CREDIT_LASTS 8
+#define CREDIT_LASTS 8 /* as many times what counts, so that it lasts some seconds longer */
 #define META_SPAN_PAGES ((size_t)16)
 _Static_assert(META_SPAN_PAGES << PAGE_SHIFT >= META_SIZE_MAX, "a span holds any descriptor");
 #define RECOUNT_LEAST ((size_t)2 << 20) /* bytes freed between two questions to the source */
@@ -95,11 +95,13 @@ static void live_more(size_t bytes)
 }
 
 /*
- * Lock held; may drop it in between. Everything cached goes to the source; *any is set if anything did. False if a fork
- * came between: the rest later. One span at a time is in no bin: a child forked beside it loses no more.
+ * Lock held; may drop it in between. Everything cached goes to the source, unless a fork comes between; true if anything
+ * did. One span at a time is in no bin: a child forked beside it loses no more.
  */
-static bool empty_bins(bool *any)
+static bool empty_bins(void)
 {
+	bool any = false;
+
 	for (size_t pages = 1; pages <= SPAN_CACHED_PAGES; pages++) {
 		while (cache.bins[pages]) {
 			struct span span = bin_pop(&cache.bins[pages]);
@@ -110,23 +112,21 @@ static bool empty_bins(bool *any)
 			if (!freed) {
 				cache.cached += pages << PAGE_SHIFT;
 				bin_push(&cache.bins[pages], span);
-				return false;
+				return any; /* forking: later */
 			}
-			*any = true;
+			any = true;
 			if (!span.from_mmap)
 				cache.freed += pages << PAGE_SHIFT;
 		}
 	}
-	return true;
+	return any;
 }
 
 /* Lock held; may drop it in between. Everything cached and dirty goes to the system; true if anything did. */
 static bool purge(void)
 {
-	bool any = false;
+	bool any = empty_bins();
 
-	if (!empty_bins(&any))
-		return any;
 	if ((cache.dirty || cache.freed) && !cache.purging) {
 		size_t dirty = cache.dirty + cache.freed;
 		cache.purging = true;
@@ -223,12 +223,11 @@ void span_settle(void)
 static void take_from_source(size_t bytes)
 {
 	size_t regret = bytes < cache.purged_lately ? bytes : cache.purged_lately;
+	size_t credit = cache.credit + REGRET_GAIN * regret, most = CREDIT_LASTS * credit_most();
 
 	cache.taken += bytes;
 	cache.purged_lately -= regret;
-	cache.credit += REGRET_GAIN * regret;
-	if (cache.credit > CREDIT_LASTS * credit_most())
-		cache.credit = CREDIT_LASTS * credit_most();
+	cache.credit = credit < most ? credit : most;
 }
 
 struct span span_alloc(size_t pages, size_t alignment, bool zero)
@@ -249,10 +248,8 @@ struct span span_alloc(size_t pages, size_t alignment, bool zero)
 			return span;
 		}
 	}
-	if (cache.cached > CACHED_LEAST && cache.cached > cache.live / CACHED_LIVE_PART) {
-		bool any;
-		empty_bins(&any); /* of other sizes: joined in the source they serve, and nothing fresh need be touched */
-	}
+	if (cache.cached > CACHED_LEAST && cache.cached > cache.live / CACHED_LIVE_PART)
+		empty_bins(); /* of other sizes: joined in the source they serve, and nothing fresh need be touched */
 	take_from_source(bytes);
 	lock_drop(&cache.lock);
 
@@ -328,7 +325,7 @@ bool span_shrink(struct span span, size_t pages, size_t new_pages)
 {
 	size_t bytes = (pages - new_pages) << PAGE_SHIFT;
 	int saved = errno;
-	bool done = gate_shrink(span, pages, new_pages);
+	bool done = gate_resize(span, pages, new_pages);
 
 	if (done) {
 		lock_take(&cache.lock);
@@ -372,7 +369,7 @@ void span_fork_done(void)
 
 bool span_extend(struct span span, size_t pages, size_t new_pages)
 {
-	bool done = !FAULT(SPAN) && gate_extend(span, pages, new_pages);
+	bool done = !FAULT(SPAN) && gate_resize(span, pages, new_pages);
 
 	if (done) {
 		lock_take(&cache.lock);

@@ -10,9 +10,9 @@
  *
  * Credit is earned by regret, 64 bytes for each taken from the source again soon after a purge, and halves every second
  * in which less than it was allocated: a program that swings keeps its pages, one that spiked and stopped does not. With
- * it what is resident is at most twice the last peak of live, which buffers of all sizes need that come, grow and go, and
- * QSLAB_RETAIN. The peak counts up to live / 2 + 128 MiB above live, so that a program that swings and falls asleep keeps no more
- * than 320 MiB; and twice up to 1 GiB.
+ * it what is resident is at most twice the last peak of live, which buffers of all sizes need that come, grow and go,
+ * and QSLAB_RETAIN. The peak counts up to live / 2 + 128 MiB above live, so that a program that swings and falls asleep
+ * keeps no more than 320 MiB; and twice up to 1 GiB.
  */
 #ifndef QSLAB_ALLOC_SPAN_H
 #define QSLAB_ALLOC_SPAN_H
@@ -34,7 +34,7 @@ void span_free(struct span span, size_t pages);
 /* In place, with the pages behind it; false, and nothing has changed, if they are taken. */
 bool span_extend(struct span span, size_t pages, size_t new_pages);
 
-/* The pages behind its first new_pages are free now, and nobody knows them any more; false, and nothing has changed, if not. */
+/* The pages behind its first new_pages, which nobody knows any more, are free; false, and nothing has changed, if not. */
 bool span_shrink(struct span span, size_t pages, size_t new_pages);
 
 /*
