@@ -38,7 +38,7 @@ bool append_slow(const char *call, void *object, size_t offset)
 	size_t size;
 	unsigned class = class_at(call, object, &size);
 
-	if (!link_fits(offset, size))
+	if (offset > size - sizeof(struct rcu_ptr))
 		misuse_link(call, object, offset, size);
 	if (likely(!watched))
 		return deferrer_append(call, class, object, size);
@@ -55,18 +55,22 @@ static void push(struct rcu_ptr *first, struct rcu_ptr *last)
 		reclaimer_wake();
 }
 
-void qslab_free_rcu_link(void *object, struct rcu_ptr *link)
+SLOW static void free_rcu_slow(void *object, struct rcu_ptr *link)
 {
-	size_t offset = (uintptr_t)link - (uintptr_t)object;
-
-	if (likely(append_fast(object, offset)) || !object)
+	if (!object)
 		return;
-	if (!append_slow("qslab_free_rcu", object, offset)) {
+	if (!append_slow("qslab_free_rcu", object, (uintptr_t)link - (uintptr_t)object)) {
 		if (unlikely(watched))
 			debug_retire("qslab_free_rcu", object);
 		push(link, link);
 		reclaimer_notice(true);
 	}
+}
+
+void qslab_free_rcu_link(void *object, struct rcu_ptr *link)
+{
+	if (unlikely(!append_fast(object, (uintptr_t)link - (uintptr_t)object)))
+		free_rcu_slow(object, link);
 }
 
 void qslab_free_rcu_head(struct rcu_ptr *link)
@@ -88,8 +92,9 @@ void qslab_free_rcu_nolock_link(void *object, struct rcu_ptr *link)
 		return;
 	if (!object_find(object, &found) || found.start != object)
 		misuse_pointer("qslab_free_rcu_nolock", object);
-	if (!link_fits((uintptr_t)link - (uintptr_t)object, found.size))
-		misuse_link("qslab_free_rcu_nolock", object, (uintptr_t)link - (uintptr_t)object, found.size);
+	size_t offset = (uintptr_t)link - (uintptr_t)object;
+	if (offset > found.size - sizeof(struct rcu_ptr))
+		misuse_link("qslab_free_rcu_nolock", object, offset, found.size);
 	if (unlikely(watched))
 		debug_retire("qslab_free_rcu_nolock", object);
 	push(link, link);
