@@ -39,6 +39,7 @@ static const struct option {
 	{"QSLAB_RCU_SAMPLE", BYTES, &options.rcu_sample},
 	{"QSLAB_HARDEN", FLAG, &options.harden},
 	{"QSLAB_DEEPBIND", FLAG, &options.deepbind},
+	{"QSLAB_THP", FLAG, &options.thp},
 	{"QSLAB_LIBRARY", FOREIGN, NULL}, /* the tool's */
 	{"QSLAB_SOAK", FOREIGN, NULL},    /* the tests' */
 };

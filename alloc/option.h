@@ -21,6 +21,7 @@ struct options {
 	size_t rcu_sample; /* QSLAB_RCU_SAMPLE=N: one in N slow allocations gets a page, to be protected (sample.h) */
 	bool harden;      /* QSLAB_HARDEN=1: the hardened mode (harden.h) */
 	bool deepbind;    /* QSLAB_DEEPBIND=1: dlopen is left RTLD_DEEPBIND (deepbind.c) */
+	bool thp;         /* QSLAB_THP=1: huge pages are asked for (region.c) */
 };
 
 /* Defaults until option_init has run, at the first allocation or before main; const after. */

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "region.h"
+#include "option.h"
 
 #include <errno.h>
 #include <sys/auxv.h>
@@ -44,6 +45,15 @@ static bool map_at(uintptr_t at, size_t size)
 		errno = EEXIST;
 	}
 	return false;
+}
+
+/* A kernel that has no huge pages refuses, and that is all. */
+static void ask_for_huge(void *start, size_t size)
+{
+	int saved = errno;
+	if (unlikely(options.thp))
+		madvise(start, size, MADV_HUGEPAGE);
+	errno = saved;
 }
 
 /* Not even a little memory is to be had. */
@@ -130,6 +140,7 @@ static bool map_ahead(size_t end)
 
 	for (size_t to = more > region.window ? end : more;; to = end) {
 		if (map_at(region.base + region.ahead, to - region.ahead)) {
+			ask_for_huge((void *)(region.base + region.ahead), to - region.ahead);
 			region.ahead = to;
 			return true;
 		}
@@ -224,6 +235,8 @@ void region_merge(void *start, size_t size, void *seam)
 
 bool region_renew(void *start, size_t size)
 {
-	return mmap(start, size, PROT_READ | PROT_WRITE,
-	            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == start;
+	if (mmap(start, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != start)
+		return false;
+	ask_for_huge(start, size); /* or it would be a mapping of its own */
+	return true;
 }
