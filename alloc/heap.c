@@ -19,8 +19,9 @@
 static struct {
 	struct lock lock;
 	struct heap *_Atomic all;     /* every heap; written under the lock */
-	struct heap *orphans;         /* lock: whole heaps waiting for a thread */
+	struct heap *orphans, *orphans_last; /* lock: whole heaps waiting for a thread */
 	atomic_uint orphan_count;     /* lock; read as a hint */
+	atomic_uint warm_count;       /* lock; read as a hint: so many of the first keep slabs that are all free */
 	struct heap *late;            /* lock: an ORPHAN for heap_late_alloc, in no orphan list */
 } heaps;
 
@@ -166,13 +167,21 @@ static void publish(struct heap *heap)
 }
 
 /* Heaps lock held. */
-static void add_orphan(struct heap *heap)
+static void add_orphan(struct heap *heap, bool warm)
 {
 	store_relaxed(&heap->tid, 0);
 	store_relaxed(&heap->state, HEAP_ORPHAN);
-	heap->orphan_next = heaps.orphans;
-	heaps.orphans = heap;
+	if (warm || !heaps.orphans) {
+		heap->orphan_next = heaps.orphans;
+		heaps.orphans_last = heaps.orphans ? heaps.orphans_last : heap;
+		heaps.orphans = heap;
+	} else { /* who keeps nothing is taken last */
+		heap->orphan_next = NULL;
+		heaps.orphans_last->orphan_next = heap;
+		heaps.orphans_last = heap;
+	}
 	store_relaxed(&heaps.orphan_count, load_relaxed(&heaps.orphan_count) + 1);
+	store_relaxed(&heaps.warm_count, load_relaxed(&heaps.warm_count) + warm);
 }
 
 struct heap *heap_acquire(void)
@@ -184,6 +193,7 @@ struct heap *heap_acquire(void)
 	if (heap) {
 		heaps.orphans = heap->orphan_next;
 		store_relaxed(&heaps.orphan_count, load_relaxed(&heaps.orphan_count) - 1);
+		store_relaxed(&heaps.warm_count, load_relaxed(&heaps.warm_count) - (load_relaxed(&heaps.warm_count) > 0));
 	} else {
 		heap = heap_create();
 		if (heap)
@@ -199,14 +209,16 @@ struct heap *heap_acquire(void)
 
 void heap_abandon(struct heap *heap)
 {
+	bool warm = load_relaxed(&heaps.warm_count) < ORPHANS_WARM;
+
 	heap_flush_all(heap, true);
-	if (load_relaxed(&heaps.orphan_count) < ORPHANS_WARM)
+	if (warm)
 		drain_now(heap);
 	else
 		trim_heap(heap, 0);
 	span_settle();
 	lock_take(&heaps.lock);
-	add_orphan(heap);
+	add_orphan(heap, warm);
 	lock_drop(&heaps.lock);
 }
 
@@ -327,6 +339,7 @@ void heap_after_fork(struct heap *own)
 		lock_drop(&own->lock);
 	heaps.orphans = NULL;
 	store_relaxed(&heaps.orphan_count, 0);
+	store_relaxed(&heaps.warm_count, 0);
 	struct heap *first = heap_first();
 	if (busy || (first == own && !own->all_next && !torn))
 		return;
@@ -336,7 +349,7 @@ void heap_after_fork(struct heap *own)
 		} else {
 			forget_thread(heap);
 			if (heap != heaps.late)
-				add_orphan(heap);
+				add_orphan(heap, true);
 		}
 	}
 	for (unsigned c = CLASS_OWN; c < load_relaxed(&class_end); c++)

@@ -1,4 +1,5 @@
 /* Threads come and go: their memory passes on, and late calls from destructors work. */
+#include "alloc/thread.h"
 #include "check.h"
 
 #include <pthread.h>
@@ -49,6 +50,50 @@ Test(threads, ten_thousand_short_ones)
 	cr_assert_eq(memory.live + memory.magazines, 0);
 	cr_assert_eq(memory.slab_free, 0);
 }
+
+/* ---- heaps whose threads are gone ---- */
+
+enum { WAVE = 20 };
+
+static pthread_barrier_t wave;
+
+static void *one_of_a_wave(void *nothing)
+{
+	void *object = qslab_malloc(64);
+	pthread_barrier_wait(&wave); /* each has a heap of its own */
+	qslab_free(object);
+	return nothing;
+}
+
+static void *finds_a_slab(void *found)
+{
+	qslab_free(qslab_malloc(1000)); /* has a heap now */
+	*(bool *)found = thread_heap->bins[class_of(64)].partial != NULL;
+	qslab_free(qslab_malloc(64));
+	return NULL;
+}
+
+/* Of many heaps some kept a slab: these are taken first, also after more threads than they are came and went. */
+Test(threads, the_next_one_finds_slabs)
+{
+	pthread_t threads[WAVE];
+
+	pthread_barrier_init(&wave, NULL, WAVE);
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < WAVE; i++)
+			cr_assert(pthread_create(&threads[i], NULL, one_of_a_wave, NULL) == 0);
+		for (int i = 0; i < WAVE; i++)
+			pthread_join(threads[i], NULL);
+		for (int i = 0; i < WAVE; i++) {
+			bool found = false;
+			cr_assert(pthread_create(&threads[0], NULL, finds_a_slab, &found) == 0);
+			pthread_join(threads[0], NULL);
+			cr_assert(found, "round %d, thread %d", round, i);
+		}
+	}
+}
+
+/* ---- late calls ---- */
 
 static pthread_key_t early_key, late_key, again_key;
 static atomic_int late_calls;
