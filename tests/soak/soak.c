@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /*
@@ -32,7 +34,7 @@ static const struct mode {
 bool debug_mode, exact;
 atomic_ulong count_lives;
 
-static const char *checks;
+static const char *checks, *tool;
 static int log_file = STDOUT_FILENO;
 static double begin;
 static unsigned long phases, rss_most;
@@ -112,6 +114,25 @@ static void note_counts(const char *what)
 	     (unsigned long)rcu.waiting_bytes >> 20, (unsigned long)rcu.completed, phases, (unsigned long)by_tool.st_size);
 }
 
+/* Where the memory is, into the log. */
+static void explain(void)
+{
+	char self[24];
+	char *arguments[] = {(char *)"qslab", (char *)"stat", self, NULL};
+	posix_spawn_file_actions_t actions;
+	pid_t child;
+
+	if (!tool)
+		return;
+	snprintf(self, sizeof self, "%d", (int)getpid());
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, log_file, STDOUT_FILENO);
+	posix_spawn_file_actions_adddup2(&actions, log_file, STDERR_FILENO);
+	if (posix_spawn(&child, tool, &actions, NULL, arguments, NULL) || waitpid(child, NULL, 0) != child)
+		note("%s cannot be run\n", tool);
+	posix_spawn_file_actions_destroy(&actions);
+}
+
 /* ---- phases ---- */
 
 static void busy(double length, unsigned count, uint64_t *random)
@@ -173,8 +194,10 @@ static void run(double length, unsigned count, uint64_t random)
 		     "metadata %zu\n", seconds() - begin, live / MIB, now.kept / MIB, now.rss / MIB, now.memory.slab_free / MIB,
 		     now.memory.magazines / MIB, now.memory.span_cache / MIB, now.memory.source_free / MIB,
 		     now.memory.metadata / MIB);
-		if (!debug_mode && (now.rss > BOUND(live) || now.kept > BOUND_KEPT(live, spans)))
-			fail(LOSS, "soak: %zu MiB resident, %zu after a trim, for %zu MiB live", now.kept / MIB, now.rss / MIB, live / MIB);
+		if (debug_mode || (now.rss <= BOUND(live) && now.kept <= BOUND_KEPT(live, spans)))
+			continue;
+		explain();
+		fail(LOSS, "soak: %zu MiB resident, %zu after a trim, for %zu MiB live", now.kept / MIB, now.rss / MIB, live / MIB);
 	}
 	struct fit fit = quiet_fit();
 	note_counts("end");
@@ -204,6 +227,8 @@ int main(int count, char **arguments)
 			log = value;
 		else if (strcmp(name, "--checks") == 0)
 			checks = value;
+		else if (strcmp(name, "--tool") == 0)
+			tool = value;
 		else
 			for (mode = modes; mode < modes + 4 && (strcmp(name, "--mode") || strcmp(mode->name, value));)
 				mode++;
@@ -212,7 +237,7 @@ int main(int count, char **arguments)
 	}
 	if (length <= 0 || mode == modes + 4) {
 		fprintf(stderr, "usage: soak --seconds N [--seed S] [--mode default|harden|profile|debug] [--log FILE] "
-		        "[--checks FILE]\n");
+		        "[--checks FILE] [--tool QSLAB]\n");
 		return 64;
 	}
 	if (!getenv("SOAK_STARTED")) {

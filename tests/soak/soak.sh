@@ -14,7 +14,7 @@ mode=${mode:-default}
 : >checks
 echo "{}" >said # judge reads one
 before=$(wc -l <"$log")
-"$build/tests/soak" "${options[@]}" --checks "$work/checks" 2>>"$work/stderr" </dev/null &
+"$build/tests/soak" "${options[@]}" --checks "$work/checks" --tool "$tool" 2>>"$work/stderr" </dev/null &
 process=$!
 children+=("$process")
 until [ "$(wc -l <"$log")" -gt "$before" ]; do kill -0 "$process" 2>/dev/null || break; sleep 0.1; done
