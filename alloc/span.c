@@ -383,6 +383,8 @@ bool span_extend(struct span span, size_t pages, size_t new_pages)
 bool span_trim(void)
 {
 	int saved = errno;
+	if (!gate_is_closed())
+		drain_waiting(); /* perhaps nobody frees again */
 	lock_take(&cache.lock);
 	while (cache.purging) {
 		lock_drop(&cache.lock);

@@ -1,4 +1,5 @@
 /* Memory that goes back, and memory that is not to be had. */
+#include "alloc/gate.h"
 #include "alloc/option.h"
 #include "alloc/region.h"
 #include "check.h"
@@ -78,6 +79,19 @@ Test(pressure, trim_gives_all_back, .disabled = SANITIZED)
 	free(objects);
 	qslab_trim();
 	cr_assert_leq(resident(), before + 8 * MIB, "%zu MiB more", (resident() - before) / MIB);
+}
+
+/* What was freed while another thread forked waits for the next free, which may never come. */
+Test(pressure, trim_gives_back_what_a_fork_held_up, .disabled = SANITIZED)
+{
+	char *held_up = qslab_malloc(64 * MIB);
+	memset(held_up, 1, 64 * MIB);
+	gate_close();
+	qslab_free(held_up);
+	gate_open(); /* and here fork.c finds the span cache's lock taken */
+	size_t before = resident();
+	qslab_trim();
+	cr_assert_leq(resident(), before - 60 * MIB);
 }
 
 /* ---- what is cut off ---- */
