@@ -55,11 +55,20 @@ static void list_remove(struct large *large)
 	lock_drop(&all.lock);
 }
 
+/* Under the lock, for large_trim: what is beyond the size now is nobody's. */
 static void set_size(struct large *large, size_t size)
 {
 	lock_take(&all.lock);
 	all.bytes += size - large->size;
 	large->size = size;
+	lock_drop(&all.lock);
+}
+
+/* The same for the pages: those beyond are not the span's from here on, or were not until now. */
+static void set_pages(struct large *large, size_t pages)
+{
+	lock_take(&all.lock);
+	large->pages = pages;
 	lock_drop(&all.lock);
 }
 
@@ -139,10 +148,11 @@ static struct large *create(size_t size, size_t reserve, size_t alignment, bool 
 	large->asked = hardened ? size : 0;
 	large->offset = 0;
 	large->guarded = false;
-	large->pages = whole_pages(PAGES_OF(size) + (hardened ? 1 : reserve));
+	size_t least = whole_pages(PAGES_OF(size) + hardened);
+	large->pages = hardened ? least : span_whole(whole_pages(PAGES_OF(size) + reserve));
 	large->span = span_alloc(large->pages, alignment, zero);
-	if (!large->span.start && reserve && !hardened) {
-		large->pages = whole_pages(PAGES_OF(size));
+	if (!large->span.start && large->pages > least) {
+		large->pages = least;
 		large->span = span_alloc(large->pages, alignment, zero);
 	}
 	if (!large->span.start) {
@@ -296,10 +306,12 @@ static void cut(struct large *large, size_t pages)
 {
 	size_t old = large->pages;
 
-	large->pages = pages;
+	if (pages >= old)
+		return;
+	set_pages(large, pages);
 	remark_large(large, old);
 	if (!span_shrink(large->span, old, pages)) {
-		large->pages = old;
+		set_pages(large, old);
 		remark_large(large, pages);
 	}
 }
@@ -317,7 +329,7 @@ static void *shrink(struct large *large, size_t size)
 	}
 	set_size(large, bytes);
 	if (old - bytes >= SHRINK_LEAST)
-		cut(large, whole_pages(pages));
+		cut(large, span_whole(whole_pages(pages)));
 	return large->span.start;
 }
 
@@ -338,14 +350,14 @@ void *large_resize(struct large *large, size_t size)
 	if (bytes < large->size)
 		return shrink(large, size);
 	if (pages > large->pages) {
-		size_t extended = whole_pages(pages + pages / 8); /* steps to come */
+		size_t extended = span_whole(whole_pages(pages + pages / 8)); /* steps to come */
 		if (!span_extend(large->span, large->pages, extended)) {
 			extended = whole_pages(pages);
 			if (!span_extend(large->span, large->pages, extended))
 				return move(large, size);
 		}
 		size_t old = large->pages;
-		large->pages = extended;
+		set_pages(large, extended);
 		remark_large(large, old);
 	}
 	set_size(large, bytes);
@@ -358,6 +370,18 @@ void large_each(void (*callback)(const struct large *large, void *argument), voi
 	for (struct large *large = all.first; large; large = large->next)
 		callback(large, argument);
 	lock_drop(&all.lock);
+}
+
+static void discard_rest(const struct large *large, void *nothing)
+{
+	(void)nothing;
+	if (!large->guarded)
+		region_discard((char *)large->span.start + large->size, (large->pages << PAGE_SHIFT) - large->size);
+}
+
+void large_trim(void)
+{
+	large_each(discard_rest, NULL);
 }
 
 size_t large_bytes(void)

@@ -1,8 +1,8 @@
 /*
  * Large objects: one span each, for sizes above MEDIUM_MAX and alignments above a page.
  *
- * A span may be longer than its object: the rest is kept for growth, resident only if it was before. Its
- * page map entries are few: the span is cut into the largest blocks of 2^k pages aligned to 2^k, and each
+ * A span is longer than its object, by what span_whole adds and what growth asked for: the rest is kept for growth,
+ * resident only if it was before, and until large_trim. Its page map entries are few: the span is cut into the largest blocks of 2^k pages aligned to 2^k, and each
  * block's first page has an entry. Any page's block starts at the page number with its low k bits cleared
  * for some k, so an interior pointer is looked up in at most 36 steps, and a 1 GiB object needs at most
  * 36 entries instead of 262,144.
@@ -14,8 +14,8 @@
 
 struct large {
 	struct span span;
-	size_t pages;              /* of the span: whole pages of the system's, which are its own */
-	size_t size;               /* whole pages of the object */
+	size_t pages;              /* of the span: whole pages of the system's, which are its own; large lock, or its owner */
+	size_t size;               /* whole pages of the object; large lock, or its owner */
 	size_t asked;              /* the hardened mode's: the object's own bytes; else 0 */
 	uint32_t offset;           /* of the object in its first page: 0, but for sampled ones of the hardened mode */
 	bool guarded;              /* const: the span's last page is a guard (guard.h) */
@@ -53,6 +53,9 @@ static inline size_t large_usable(const struct large *large)
 
 /* Calls back for every large object, under the large lock: nothing may be allocated or freed. */
 void large_each(void (*callback)(const struct large *large, void *argument), void *argument);
+
+/* What spans have beyond their objects goes back to the system. */
+void large_trim(void);
 
 /* Sum of the sizes of all large objects. */
 size_t large_bytes(void);

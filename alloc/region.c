@@ -214,6 +214,13 @@ void region_purge(void *start, size_t size)
 		memset(from, 0, (size_t)(to - from)); /* locked (mlockall): what they hold goes all the same */
 }
 
+void region_discard(void *start, size_t size)
+{
+	uintptr_t from = ALIGN_UP((uintptr_t)start, system_page), to = ((uintptr_t)start + size) & ~(system_page - 1);
+	if (from < to)
+		madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 void region_release(void *start, size_t size)
 {
 	region_purge(start, size);

@@ -63,7 +63,10 @@ bool region_grow_at(void *at, size_t size);
 /* Gives the memory of the system's pages that lie inside back; all reads as zero afterwards. Once patched, mends the mappings too. */
 void region_purge(void *start, size_t size);
 
-/* The same for pages that belong to no span, and for what the page map holds of them. */
+/* Gives the memory of the system's pages that lie inside back; what all of it reads as is undefined afterwards. */
+void region_discard(void *start, size_t size);
+
+/* The same as region_purge for pages that belong to no span, and for what the page map holds of them. */
 void region_release(void *start, size_t size);
 
 /*

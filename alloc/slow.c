@@ -236,5 +236,6 @@ bool trim(void)
 	if (heap)
 		heap_flush_all(heap, false);
 	heap_trim(CLASS_NONE);
+	large_trim();
 	return span_trim();
 }

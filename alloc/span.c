@@ -9,14 +9,15 @@
 #include "source.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/sdt.h>
 
 #define PURGED_MUCH ((size_t)2 << 20)
 #define BUDGET_LEAST ((size_t)2 << 20)
 #define BUDGET_LIVE_PART 32
 #define REGRET_GAIN 64
-#define CACHED_LEAST ((size_t)16 << 20) /* so much stays apart by size when a span of another size is wanted */
-#define CACHED_LIVE_PART 2
+#define CACHED_LEAST ((size_t)8 << 20) /* so much stays apart by size when a span of another size is wanted */
+#define CACHED_LIVE_PART 16
 #define PEAK_ABOVE ((size_t)128 << 20)
 #define TWICE_MOST ((size_t)1 << 30)
 #define CREDIT_LASTS 8 /* as many times what counts, so that it lasts some seconds longer */
@@ -238,13 +239,15 @@ struct span span_alloc(size_t pages, size_t alignment, bool zero)
 	if (FAULT(SPAN) || pages > PTRDIFF_MAX >> PAGE_SHIFT)
 		return span;
 	lock_take(&cache.lock);
-	if (pages <= SPAN_CACHED_PAGES && alignment <= PAGE_SIZE && (!zero || hardened)) { /* then all are zero */
+	if (pages <= SPAN_CACHED_PAGES && alignment <= PAGE_SIZE) {
 		span = bin_pop(&cache.bins[pages]);
 		if (span.start) {
 			cache.cached -= bytes;
 			live_more(bytes);
 			cache.taken += bytes;
 			lock_drop(&cache.lock);
+			if (zero && !hardened) /* where all are zero */
+				memset(span.start, 0, bytes);
 			return span;
 		}
 	}

@@ -2,8 +2,8 @@
  * Spans: page runs for slabs and large objects, and the policy of what stays resident.
  *
  * In front of the source stands a cache of free spans by page count, up to SPAN_CACHED_PAGES; longer spans go to the
- * source directly, which splits and merges them, and so do the cached ones when there are many, and none of the length
- * that is wanted. Both hold dirty pages. There is no helper thread, so memory goes back while it is being freed: when
+ * source directly, which splits and merges them, and so do the cached ones when they are more than 8 MiB and a 16th of
+ * what is live, and none is of the length that is wanted. Both hold dirty pages. There is no helper thread, so memory goes back while it is being freed: when
  * the dirty bytes exceed the budget, all of them are purged. The budget is
  *
  *     max(2 MiB, live / 32) + credit
@@ -19,12 +19,22 @@
 
 #include "base.h"
 
-#define SPAN_CACHED_PAGES 64
+#define SPAN_CACHED_PAGES 512
 
 struct span {
 	void *start;       /* NULL: none */
 	bool from_mmap;    /* which source it goes back to */
 };
+
+/*
+ * The least page count, of so many or more, that leaves nothing over: jemalloc has four a doubling, and takes the rest for
+ * nobody. Few lengths also find each other again in the cache.
+ */
+static inline size_t span_whole(size_t pages)
+{
+	size_t step = pages > 8 ? (size_t)1 << (61 - __builtin_clzll(pages - 1)) : 1;
+	return ALIGN_UP(pages, step);
+}
 
 /* Contents undefined unless `zero`. May make system calls. No lock but a heap's may be held. */
 struct span span_alloc(size_t pages, size_t alignment, bool zero);

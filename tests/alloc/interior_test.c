@@ -1,5 +1,6 @@
 /* Any address inside a live object leads to its start and size; no other address does. */
 #include "alloc/class.h"
+#include "alloc/large.h"
 #include "alloc/region.h"
 #include "check.h"
 
@@ -84,6 +85,18 @@ static char *resized(char *p, size_t size)
 	return p;
 }
 
+/* No page behind the object finds it, and none behind its span has an entry of a large one. */
+static void none_behind(char *p, size_t size)
+{
+	const struct large *large = large_find(p);
+	cr_assert_not_null(large);
+	for (char *page = p + ALIGN_UP(size, system_page); page < highest; page += 4096) {
+		cr_assert_null(qslab_object_start(page), "%zu behind %zu", (size_t)(page - p), size);
+		cr_assert(page < p + (large->pages << PAGE_SHIFT) || entry_class(entry_of(page)) != CLASS_LARGE,
+		          "%zu behind %zu", (size_t)(page - p), size);
+	}
+}
+
 /*
  * A span that grows or shrinks in place is cut into other blocks: every page finds the object, none behind it does, and
  * none at all once it is freed.
@@ -96,8 +109,7 @@ Test(interior, large_objects_that_grow_and_shrink)
 			p = resized(p, size);
 		for (size_t size = 6000000; size > start; size -= 65536 * (1 + size / 500000)) {
 			p = resized(p, size);
-			for (char *page = p + ALIGN_UP(size, system_page); page < highest; page += 4096)
-				cr_assert_neq(entry_class(entry_of(page)), CLASS_LARGE, "%zu behind %zu", (size_t)(page - p), size);
+			none_behind(p, size);
 		}
 		qslab_free(p);
 		for (char *page = lowest; page < highest; page += 4096)

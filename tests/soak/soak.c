@@ -14,11 +14,11 @@
 
 /*
  * Of RSS: once memory has been given back, and before, when as much as spans hold and QSLAB_RETAIN may be kept for a
- * program that swings. The hardened mode has quarantines, takes objects from slabs at random, and counts 256 MiB of
+ * program that swings. Our page map and jemalloc's take 16 bytes for each page of addresses that was ever in use. The hardened mode has quarantines, takes objects from slabs at random, and counts 256 MiB of
  * addresses that it protects among what spans hold. Not in the debug mode: records of addresses are never removed.
  */
-#define BOUND(live) ((live) / 10 * 13 + (exact ? 64 : 128) * MIB)
-#define BOUND_KEPT(live, spans) (BOUND(live) + (spans) / 32 * 65 + (exact ? 324 : 580) * MIB) /* the budget (alloc/span.h), and a recount's room */
+#define BOUND(live, mapped) ((live) / 10 * 13 + (mapped) / 4096 * 16 + (exact ? 64 : 128) * MIB)
+#define BOUND_KEPT(live, mapped, spans) (BOUND(live, mapped) + (spans) / 32 * 65 + (exact ? 324 : 580) * MIB) /* the budget (alloc/span.h), and a recount's room */
 #define FLAT (4 * MIB)                             /* no more growth than this, and three standard errors */
 enum { THREADS_MOST = 256, LINE_SECONDS = 10, FIT_LEAST = 12 }; /* fewer phases say nothing about growth */
 
@@ -194,7 +194,8 @@ static void run(double length, unsigned count, uint64_t random)
 		     "metadata %zu\n", seconds() - begin, live / MIB, now.kept / MIB, now.rss / MIB, now.memory.slab_free / MIB,
 		     now.memory.magazines / MIB, now.memory.span_cache / MIB, now.memory.source_free / MIB,
 		     now.memory.metadata / MIB);
-		if (debug_mode || (now.rss <= BOUND(live) && now.kept <= BOUND_KEPT(live, spans)))
+		size_t mapped = now.memory.mapped;
+		if (debug_mode || (now.rss <= BOUND(live, mapped) && now.kept <= BOUND_KEPT(live, mapped, spans)))
 			continue;
 		explain();
 		fail(LOSS, "soak: %zu MiB resident, %zu after a trim, for %zu MiB live", now.kept / MIB, now.rss / MIB, live / MIB);
