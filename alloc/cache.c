@@ -90,6 +90,7 @@ struct qslab_cache *cache_create(const struct cache_wish *wish)
 
 void *cache_alloc_slow(struct qslab_cache *cache)
 {
+	int saved = errno; /* what is tried in vain before memory is found may set it */
 	struct heap *heap = thread_heap_get();
 
 	if (unlikely(!cache->class))
@@ -105,6 +106,8 @@ void *cache_alloc_slow(struct qslab_cache *cache)
 		mark_live(object);
 	if (unlikely(tracking) && object)
 		debug_alloc(object);
+	if (object)
+		errno = saved;
 	return object;
 }
 
