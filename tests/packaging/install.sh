@@ -63,6 +63,9 @@ foreach(kind qslab static malloc)
 	add_executable(by-${kind} ${SOURCE})
 	target_link_libraries(by-${kind} PRIVATE qslab::${kind} urcu-qsbr)
 endforeach()
+add_executable(by-both ${SOURCE})
+target_link_libraries(by-both PRIVATE qslab::malloc qslab::qslab urcu-qsbr)
+target_link_options(by-both PRIVATE -Wl,--no-as-needed)
 add_executable(alone alone.c)
 target_link_libraries(alone PRIVATE qslab::static)
 add_executable(by-cxx program.cpp)
@@ -88,6 +91,7 @@ if command -v g++ >/dev/null; then
 	wants out/by-qslab
 	wants out/by-static
 	wants out/by-malloc malloc
+	wants out/by-both malloc # one allocator
 	wants out/by-cxx
 	timeout 60 out/alone || fail "qslab::static in a program without liburcu's calls: status $?"
 	ldd out/by-static | grep -q libqslab && fail "qslab::static is dynamic"
