@@ -90,6 +90,7 @@ struct qslab_cache *cache_create(const struct cache_wish *wish)
 
 void *cache_alloc_slow(struct qslab_cache *cache)
 {
+	int saved = errno; /* what is tried in vain before memory is found may set it */
 	struct heap *heap = thread_heap_get();
 
 	if (unlikely(!cache->class))
@@ -98,13 +99,18 @@ void *cache_alloc_slow(struct qslab_cache *cache)
 		errno = ENOMEM;
 		return NULL;
 	}
-	if (unlikely(hardened) && !cache_is_own(cache))
-		return harden_alloc_class(cache->class, cache->object_size);
-	void *object = heap ? heap_take(heap, cache->class) : heap_late_alloc(cache->class);
-	if (object && !cache_is_own(cache))
-		mark_live(object);
-	if (unlikely(tracking) && object)
-		debug_alloc(object);
+	void *object;
+	if (unlikely(hardened) && !cache_is_own(cache)) {
+		object = harden_alloc_class(cache->class, cache->object_size);
+	} else {
+		object = heap ? heap_take(heap, cache->class) : heap_late_alloc(cache->class);
+		if (object && !cache_is_own(cache))
+			mark_live(object);
+		if (unlikely(tracking) && object)
+			debug_alloc(object);
+	}
+	if (object)
+		errno = saved;
 	return object;
 }
 

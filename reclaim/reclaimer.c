@@ -11,6 +11,7 @@
 #include "rcu/readers.h"
 #include "rcu/sleep.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/sdt.h>
@@ -173,7 +174,7 @@ static void *work(void *nothing)
 
 static void start(void)
 {
-	int idle = IDLE;
+	int idle = IDLE, saved = errno;
 	pthread_attr_t attributes;
 	sigset_t all, old;
 	pthread_t thread;
@@ -191,6 +192,7 @@ static void start(void)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	store_relaxed(&reclaimer.wanted, !done);
 	atomic_store(&reclaimer.state, done ? RUNNING : IDLE);
+	errno = saved;
 }
 
 void reclaimer_mention(void)

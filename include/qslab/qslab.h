@@ -3,6 +3,8 @@
  *
  * Every call here works in a program whose malloc is something else; pointers of the two must not be
  * mixed. In a process that also preloads libqslab-malloc.so these are the same calls as malloc and free.
+ * A program that links -lqslab-malloc needs no -lqslab, whose calls it has. If both come, -lqslab-malloc goes first: else
+ * they are two allocators.
  *
  * Unless a call says otherwise: any thread may call it at any time, including from destructors that run
  * after the thread's own state is gone; it must not be called from a signal handler; it never waits for

@@ -39,6 +39,10 @@
 #include <type_traits>
 #include <utility>
 
+/* urcu-qsbr.h and its like make this word a macro; here it is a name, whichever header comes first. */
+#pragma push_macro("rcu_barrier")
+#undef rcu_barrier
+
 namespace qslab {
 
 /* ---- memory ------------------------------------------------------------------------------------- */
@@ -407,5 +411,13 @@ inline void rcu_barrier() noexcept
 	qslab_rcu_barrier();
 }
 
+/* What qslab::rcu_barrier is for the preprocessor after urcu-qsbr.h, urcu.h or urcu-bp.h. */
+inline void urcu_qsbr_barrier() noexcept { rcu_barrier(); }
+inline void urcu_memb_barrier() noexcept { rcu_barrier(); }
+inline void urcu_mb_barrier() noexcept { rcu_barrier(); }
+inline void urcu_signal_barrier() noexcept { rcu_barrier(); }
+inline void urcu_bp_barrier() noexcept { rcu_barrier(); }
+
 } /* namespace qslab */
+#pragma pop_macro("rcu_barrier")
 #endif

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <qslab/cache.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 
 enum { OWN_MOST = 173 };
 
@@ -252,6 +253,30 @@ Test(cache, shrink_and_memory)
 	qslab_memory(&after);
 	cr_assert_eq(before.slabs, after.slabs);
 	cr_assert_eq(qslab_cache_destroy(cache), 0);
+}
+
+/* Up to the last object that 64 MiB more have room for, when fresh memory has long been refused now and then. */
+static void allocates_to_the_end(void)
+{
+	struct qslab_cache *caches[] = {isolated(1000), qslab_cache_create("merged", 1000, 0, 0, NULL)};
+	size_t pages = 0, made = 0;
+	FILE *statm = fopen("/proc/self/statm", "r");
+
+	if (!statm || fscanf(statm, "%zu", &pages) != 1)
+		_exit(1);
+	fclose(statm);
+	struct rlimit limit = {pages * 4096 + (64 << 20), RLIM_INFINITY};
+	setrlimit(RLIMIT_AS, &limit);
+	for (errno = 77; qslab_cache_alloc(caches[made % 2]); made++)
+		if (errno != 77)
+			_exit(2);
+	_exit(errno == ENOMEM && made > 10000 ? 0 : 3);
+}
+
+Test(cache, errno_is_kept_when_memory_is_scarce)
+{
+	if (!SANITIZED)
+		expect_success(allocates_to_the_end);
 }
 
 /* ---- threads ---------------------------------------------------------------------------------------------------- */

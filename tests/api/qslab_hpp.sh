@@ -28,6 +28,21 @@ for compiler in g++ clang++; do
 		$compiler -Wall -Wextra -Wshadow -Werror -pedantic "-I$include" -c -x c++ -o "$work/plain.o" - ||
 		fail "$compiler: the C headers do not compile with -Wshadow"
 done
+# beside liburcu's headers that make rcu_barrier a macro, in either order; it stays theirs outside the namespace
+for compiler in g++ clang++; do
+	command -v $compiler >/dev/null || continue
+	for header in urcu-qsbr.h urcu.h urcu-bp.h; do
+		for order in "$header qslab/qslab.hpp" "qslab/qslab.hpp $header"; do
+			{
+				printf '#include <%s>\n' $order
+				echo 'struct s : qslab::rcu_obj_base<s> { ~s() {} };'
+				echo 'void f(s *p) { p->retire(); qslab::rcu_barrier(); void (*theirs)(void) = ::rcu_barrier; theirs(); }'
+			} | $compiler -std=c++17 -Wall -Wextra -Werror -pedantic "-I$include" -c -x c++ -o "$work/plain.o" - ||
+				fail "$compiler: does not compile with $order"
+			nm "$work/plain.o" | grep -q 'U urcu_[a-z]*_barrier$' || fail "$compiler: $order: rcu_barrier is not liburcu's"
+		done
+	done
+done
 export ASAN_OPTIONS=detect_leaks=0
 try g++ c++17 -fsanitize=address,undefined -fno-sanitize-recover=all
 echo '#include <qslab/qslab.hpp>

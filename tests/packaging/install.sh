@@ -51,6 +51,7 @@ wants() { # runs a program built here; it prints the version
 
 # CMake
 mkdir user && cd user || exit 1
+printf '%s\n' '#include <qslab/rcu.h>' 'int main(void) { return qslab_free_rcu_try(qslab_malloc(9)) || (qslab_rcu_barrier(), 0); }' >alone.c # never asks for liburcu itself
 cat >CMakeLists.txt <<'CMAKE'
 cmake_minimum_required(VERSION 3.25)
 project(user LANGUAGES C CXX)
@@ -62,6 +63,11 @@ foreach(kind qslab static malloc)
 	add_executable(by-${kind} ${SOURCE})
 	target_link_libraries(by-${kind} PRIVATE qslab::${kind} urcu-qsbr)
 endforeach()
+add_executable(by-both ${SOURCE})
+target_link_libraries(by-both PRIVATE qslab::malloc qslab::qslab urcu-qsbr)
+target_link_options(by-both PRIVATE -Wl,--no-as-needed)
+add_executable(alone alone.c)
+target_link_libraries(alone PRIVATE qslab::static)
 add_executable(by-cxx program.cpp)
 target_link_libraries(by-cxx PRIVATE qslab::qslab)
 CMAKE
@@ -85,7 +91,9 @@ if command -v g++ >/dev/null; then
 	wants out/by-qslab
 	wants out/by-static
 	wants out/by-malloc malloc
+	wants out/by-both malloc # one allocator
 	wants out/by-cxx
+	timeout 60 out/alone || fail "qslab::static in a program without liburcu's calls: status $?"
 	ldd out/by-static | grep -q libqslab && fail "qslab::static is dynamic"
 	ldd out/by-qslab | grep -qF "$lib/libqslab.so.0" || fail "qslab::qslab is not the shared library"
 	sed 's/qslab 0.1/qslab 1.0/' CMakeLists.txt >newer && mkdir later && mv newer later/CMakeLists.txt
@@ -106,9 +114,10 @@ if command -v pkg-config >/dev/null; then
 	ldd static >/dev/null 2>&1 && fail "--static is dynamic"
 	wants ./static
 	QSLAB_PROFILE=64K wants ./static
-	printf '%s\n' '#include <qslab/rcu.h>' 'int main(void) { return qslab_free_rcu_try(qslab_malloc(9)) || (qslab_rcu_barrier(), 0); }' >alone.c
-	quiet cc -static alone.c -o alone "${flags[@]}" # a static program that never asks for liburcu itself
+	quiet cc -static alone.c -o alone "${flags[@]}"
 	timeout 60 ./alone || fail "a static program without liburcu's calls: status $?"
+	quiet cc -Wl,--as-needed alone.c -o alone "${flags[@]/-lqslab/-l:libqslab.a}"
+	timeout 60 ./alone || fail "libqslab.a beside shared libraries: status $?"
 else
 	echo "no pkg-config: its part is left out"
 fi

@@ -35,6 +35,10 @@ while read -r name page; do
 	[ "$name.${page##*.}" = "$page" ] || grep -qwF -- "$name" <(sed '1,/^\.SH SYNOPSIS/d' "$pages/$page") ||
 		fail "$page does not speak of $name"
 done <"$work/named"
+for page in "$pages"/qslab_*.3; do
+	name=$(basename "$page" .3)
+	grep -qF "\\fB$name\\fR(3)" "$pages/qslab.3" || fail "qslab.3 does not list $name"
+done
 sort "$work/named" | cut -d' ' -f1 | uniq -d | grep -v '^qslab$' | grep . && fail "named by two pages"
 
 # what the tool says, the page says

@@ -36,7 +36,7 @@ install(FILES ${CMAKE_BINARY_DIR}/qslab-config.cmake ${CMAKE_BINARY_DIR}/qslab-c
 set(pc_folder ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 file(RELATIVE_PATH QSLAB_PC_PREFIX /prefix/${pc_folder} /prefix)
 string(REGEX REPLACE "/$" "" QSLAB_PC_PREFIX "${QSLAB_PC_PREFIX}")
-set(QSLAB_PC_PRIVATE "-Wl,-u,urcu_qsbr_flavor -lpthread -ldl")
+set(QSLAB_PC_PRIVATE "${QSLAB_STATIC_URCU} -lpthread -ldl")
 if(QSLAB_JEMALLOC STREQUAL shared)
 	string(APPEND QSLAB_PC_PRIVATE " -ljemalloc")
 endif()
