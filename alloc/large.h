@@ -2,10 +2,10 @@
  * Large objects: one span each, for sizes above MEDIUM_MAX and alignments above a page.
  *
  * A span is longer than its object, by what span_whole adds and what growth asked for: the rest is kept for growth,
- * resident only if it was before, and until large_trim. Its page map entries are few: the span is cut into the largest blocks of 2^k pages aligned to 2^k, and each
- * block's first page has an entry. Any page's block starts at the page number with its low k bits cleared
- * for some k, so an interior pointer is looked up in at most 36 steps, and a 1 GiB object needs at most
- * 36 entries instead of 262,144.
+ * resident only if it was before, and until large_trim. Its page map entries are few: the span is cut into the largest
+ * blocks of 2^k pages aligned to 2^k, and each block's first page has an entry. Any page's block starts at the page
+ * number with its low k bits cleared for some k, so an interior pointer is looked up in at most 36 steps, and a 1 GiB
+ * object needs at most 36 entries instead of 262,144.
  */
 #ifndef QSLAB_ALLOC_LARGE_H
 #define QSLAB_ALLOC_LARGE_H
