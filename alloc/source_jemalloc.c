@@ -31,6 +31,10 @@ const char *malloc_conf_2_conf_harder =
 	"narenas:1,tcache:false,background_thread:false,dirty_decay_ms:-1,muzzy_decay_ms:0,"
 	"retain:false,lg_extent_max_active_fit:20";
 
+/* Else each span would have a page more, to begin at a random cache line. Its own definition is weak (tools/private-jemalloc). */
+extern bool qslab_je_je_opt_cache_oblivious;
+bool qslab_je_je_opt_cache_oblivious = false;
+
 /* jemalloc's own fork handlers would lock in the wrong order (fork.c); ours keep it idle across fork. */
 int qslab_je_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 int qslab_je_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
