@@ -112,20 +112,10 @@ bool gate_resize(struct span span, size_t pages, size_t new_pages)
 	return done;
 }
 
-bool gate_purge(void)
+void gate_purge(void)
 {
 	if (!enter())
-		return false;
+		return;
 	main_source->purge();
 	leave();
-	return true;
-}
-
-bool gate_dirty(size_t *dirty)
-{
-	if (!enter())
-		return false;
-	*dirty = main_source->dirty();
-	leave();
-	return true;
 }

@@ -14,8 +14,7 @@ void gate_init(void);
 struct span gate_alloc(size_t pages, size_t alignment, bool zero);
 bool gate_free(struct span span, size_t pages);   /* false: it must wait for the gate */
 bool gate_resize(struct span span, size_t pages, size_t new_pages);
-bool gate_purge(void);                            /* false: not while it is closed */
-bool gate_dirty(size_t *dirty);                   /* false: not known while it is closed */
+void gate_purge(void);                            /* not while it is closed */
 
 void gate_close(void);
 void gate_open(void);

@@ -23,8 +23,6 @@ struct span_source {
 	bool (*resize)(void *start, size_t pages, size_t new_pages);
 	/* Gives all free pages back to the system. */
 	void (*purge)(void);
-	/* Bytes of free pages that may be resident. Some microseconds. */
-	size_t (*dirty)(void);
 };
 
 extern const struct span_source source_mmap;
@@ -36,7 +34,7 @@ void source_mmap_after_fork(void);
 /* fork.c: in a child whose thread is not inside jemalloc, forget its other threads. */
 void source_jemalloc_after_fork(void);
 
-/* Bytes handed back to the system by purging, ever. */
-extern atomic_size_t source_purged;
+/* Bytes handed back to the system by purging, ever; bytes of free pages that may be resident. */
+extern atomic_size_t source_purged, source_dirty;
 
 #endif

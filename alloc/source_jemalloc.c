@@ -31,10 +31,6 @@ const char *malloc_conf_2_conf_harder =
 	"narenas:1,tcache:false,background_thread:false,dirty_decay_ms:-1,muzzy_decay_ms:0,"
 	"retain:false,lg_extent_max_active_fit:20";
 
-/* Else each span would have a page more, to begin at a random cache line. Its own definition is weak (tools/private-jemalloc). */
-extern bool qslab_je_je_opt_cache_oblivious;
-bool qslab_je_je_opt_cache_oblivious = false;
-
 /* jemalloc's own fork handlers would lock in the wrong order (fork.c); ours keep it idle across fork. */
 int qslab_je_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 int qslab_je_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
@@ -65,8 +61,62 @@ void source_jemalloc_after_fork(void)
 /* const after init */
 static int flags;
 static char purge_name[32], dirty_name[40];
+static size_t pad; /* behind each span, a page of nobody's: jemalloc's way to begin at a random cache line, not used here */
 
 static _Thread_local size_t asked __attribute__((tls_model("initial-exec"))); /* alignment, while in je_alloc */
+
+/* ---- how much is dirty ------------------------------------------------------------------------------------------ */
+
+/*
+ * With our settings a free extent is dirty until hook_purge has it, and what an allocation takes was dirty but for what
+ * hook_alloc and hook_commit gave meanwhile. What is freed counts before it is, what is taken after: never too little.
+ * A jemalloc with settings of its own has to be asked, which takes two microseconds, and is now and then.
+ */
+#ifdef QSLAB_JEMALLOC_PRIVATE
+enum { EXACT = true };
+#else
+enum { EXACT = false };
+#endif
+#define RECOUNT_LEAST ((size_t)2 << 20) /* bytes freed between two questions */
+
+static _Thread_local size_t fresh __attribute__((tls_model("initial-exec"))); /* bytes given, while taking */
+static atomic_size_t uncounted;
+
+static void less_dirty(size_t bytes)
+{
+	if (EXACT)
+		atomic_fetch_sub_explicit(&source_dirty, bytes, relaxed);
+}
+
+static void more_dirty(size_t bytes)
+{
+	atomic_fetch_add_explicit(&source_dirty, bytes, relaxed);
+}
+
+static void taken(size_t bytes)
+{
+	if (fresh < bytes)
+		less_dirty(bytes - fresh);
+}
+
+static void recount(void)
+{
+	uint64_t epoch = 1;
+	size_t pages = 0, length = sizeof pages;
+
+	store_relaxed(&uncounted, 0);
+	mallctl("epoch", NULL, NULL, &epoch, sizeof epoch); /* else the figure is an old one */
+	mallctl(dirty_name, &pages, &length, NULL, 0);
+	store_relaxed(&source_dirty, pages << PAGE_SHIFT);
+}
+
+static void freed(size_t bytes)
+{
+	if (!EXACT && atomic_fetch_add_explicit(&uncounted, bytes, relaxed) >= RECOUNT_LEAST)
+		recount();
+}
+
+/* ---- its hooks -------------------------------------------------------------------------------------------------- */
 
 static void *hook_alloc(extent_hooks_t *hooks, void *at, size_t size, size_t alignment, bool *zero,
                         bool *commit, unsigned arena)
@@ -78,6 +128,8 @@ static void *hook_alloc(extent_hooks_t *hooks, void *at, size_t size, size_t ali
 	*zero = *commit = true;
 	if (!at && alignment == OWN_ALIGNMENT && asked < alignment) /* not for a span: for itself, for good */
 		store_relaxed(&region.map[region_page(got)], ENTRY_SOURCE_OWN | size >> PAGE_SHIFT << 16);
+	else
+		fresh += size;
 	return got;
 }
 
@@ -91,7 +143,8 @@ static bool hook_dalloc(extent_hooks_t *hooks, void *start, size_t size, bool co
 static bool hook_commit(extent_hooks_t *hooks, void *start, size_t size, size_t offset, size_t length,
                         unsigned arena)
 {
-	(void)hooks, (void)start, (void)size, (void)offset, (void)length, (void)arena;
+	(void)hooks, (void)start, (void)size, (void)offset, (void)arena;
+	fresh += length;
 	return false;
 }
 
@@ -100,6 +153,7 @@ static bool hook_purge(extent_hooks_t *hooks, void *start, size_t size, size_t o
 {
 	(void)hooks, (void)size, (void)arena;
 	region_release((char *)start + offset, length);
+	less_dirty(length);
 	atomic_fetch_add_explicit(&source_purged, length, relaxed);
 	return false;
 }
@@ -142,6 +196,10 @@ static bool init(void)
 		return false;
 	if (mallctl("arenas.create", &arena, &length, &ours, sizeof ours))
 		return false;
+	bool padded = false;
+	size_t padded_length = sizeof padded;
+	mallctl("opt.cache_oblivious", &padded, &padded_length, NULL, 0);
+	pad = padded ? PAGE_SIZE : 0;
 	snprintf(purge_name, sizeof purge_name, "arena.%u.purge", arena);
 	snprintf(dirty_name, sizeof dirty_name, "stats.arenas.%u.pdirty", arena);
 	flags = MALLOCX_ARENA(arena) | MALLOCX_TCACHE_NONE;
@@ -159,9 +217,16 @@ static size_t bytes_of(size_t pages)
 	return (pages < SPAN_LEAST_PAGES ? SPAN_LEAST_PAGES : pages) << PAGE_SHIFT;
 }
 
+/* What jemalloc takes for so many pages, but for the pad. */
+static size_t whole(size_t pages)
+{
+	return nallocx(bytes_of(pages), flags);
+}
+
 static void *je_alloc(size_t pages, size_t alignment, bool zero)
 {
 	asked = alignment;
+	fresh = 0;
 	void *span = mallocx(bytes_of(pages), flags | MALLOCX_ALIGN(alignment) | (zero ? MALLOCX_ZERO : 0));
 	asked = 0;
 	if (span && !region_has(span)) {
@@ -169,34 +234,41 @@ static void *je_alloc(size_t pages, size_t alignment, bool zero)
 		sdallocx(span, bytes_of(pages), flags);
 		return NULL;
 	}
+	if (span)
+		taken(whole(pages) + pad);
 	return span;
 }
 
 static void je_free(void *start, size_t pages)
 {
+	size_t size = whole(pages) + pad;
+
+	more_dirty(size);
 	sdallocx(start, bytes_of(pages), flags);
+	freed(size);
 }
 
 static bool je_resize(void *start, size_t pages, size_t new_pages)
 {
-	size_t size = bytes_of(new_pages);
-	(void)pages;
-	return xallocx(start, size, 0, flags) == nallocx(size, flags);
+	size_t size = whole(pages), new_size = whole(new_pages), less = size > new_size ? size - new_size : 0;
+
+	more_dirty(less);
+	fresh = 0;
+	if (xallocx(start, bytes_of(new_pages), 0, flags) != new_size) {
+		less_dirty(less);
+		return false;
+	}
+	if (new_size > size)
+		taken(new_size - size);
+	freed(less);
+	return true;
 }
 
 static void je_purge(void)
 {
 	mallctl(purge_name, NULL, NULL, NULL, 0);
-}
-
-static size_t je_dirty(void)
-{
-	uint64_t epoch = 1;
-	size_t pages = 0, length = sizeof pages;
-
-	mallctl("epoch", NULL, NULL, &epoch, sizeof epoch); /* else the figure is an old one */
-	mallctl(dirty_name, &pages, &length, NULL, 0);
-	return pages << PAGE_SHIFT;
+	if (!EXACT)
+		recount();
 }
 
 const struct span_source source_jemalloc = {
@@ -206,5 +278,4 @@ const struct span_source source_jemalloc = {
 	.free = je_free,
 	.resize = je_resize,
 	.purge = je_purge,
-	.dirty = je_dirty,
 };

@@ -21,7 +21,7 @@ static struct {
 	struct run *runs; /* lock: by address, never touching each other */
 } source;
 
-atomic_size_t source_purged;
+atomic_size_t source_purged, source_dirty;
 
 static bool init(void)
 {
@@ -161,11 +161,6 @@ static void mmap_purge(void)
 {
 }
 
-static size_t mmap_dirty(void)
-{
-	return 0;
-}
-
 void source_mmap_after_fork(void)
 {
 	if (load_relaxed(&source.lock.held))
@@ -180,5 +175,4 @@ const struct span_source source_mmap = {
 	.free = mmap_free,
 	.resize = mmap_resize,
 	.purge = mmap_purge,
-	.dirty = mmap_dirty,
 };

@@ -23,7 +23,6 @@
 #define CREDIT_LASTS 8 /* as many times what counts, so that it lasts some seconds longer */
 #define META_SPAN_PAGES ((size_t)16)
 _Static_assert(META_SPAN_PAGES << PAGE_SHIFT >= META_SIZE_MAX, "a span holds any descriptor");
-#define RECOUNT_LEAST ((size_t)2 << 20) /* bytes freed between two questions to the source */
 
 /*
  * A cached span's first page map entry links it: class 0, bit 8 "from mmap", page number of the next
@@ -38,8 +37,6 @@ static struct {
 	struct lock lock;
 	uint64_t bins[SPAN_CACHED_PAGES + 1]; /* lock: page + 1 of the first, by page count */
 	size_t cached;                        /* lock: bytes in bins */
-	size_t dirty;                         /* lock: dirty bytes in the source at the last recount */
-	size_t freed;                         /* lock: bytes freed to it since; dirty + freed is an upper bound */
 	size_t taken;                         /* lock: bytes allocated since the last tick */
 	size_t live;                          /* lock: bytes handed out */
 	size_t peak;                          /* lock: the most of it lately; never less */
@@ -116,8 +113,6 @@ static bool empty_bins(void)
 				return any; /* forking: later */
 			}
 			any = true;
-			if (!span.from_mmap)
-				cache.freed += pages << PAGE_SHIFT;
 		}
 	}
 	return any;
@@ -128,46 +123,26 @@ static bool purge(void)
 {
 	bool any = empty_bins();
 
-	if ((cache.dirty || cache.freed) && !cache.purging) {
-		size_t dirty = cache.dirty + cache.freed;
-		cache.purging = true;
-		cache.dirty = cache.freed = 0;
-		lock_drop(&cache.lock);
+	if (load_relaxed(&source_dirty) && !cache.purging) {
 		size_t before = load_relaxed(&source_purged);
-		bool done = gate_purge();
+		cache.purging = true;
+		lock_drop(&cache.lock);
+		gate_purge(); /* forking: later */
 		meta_trim();
-		size_t purged = load_relaxed(&source_purged) - before;
 		lock_take(&cache.lock);
+		size_t purged = load_relaxed(&source_purged) - before;
 		cache.purging = false;
-		any = any || done;
-		if (!done)
-			cache.freed += dirty; /* forking: later */
 		cache.purged_lately += purged;
+		any = any || purged;
 		DTRACE_PROBE1(qslab, purge, purged);
 	}
 	return any;
 }
 
-/* Lock held; may drop it in between. Is the budget exceeded, by the real figure? */
+/* Lock held. */
 static bool over_budget(void)
 {
-	size_t most = budget(), freed = cache.freed, dirty;
-
-	if (cache.cached + cache.dirty + freed <= most)
-		return false;
-	if (freed) {
-		if (freed < RECOUNT_LEAST && cache.cached + cache.dirty <= most)
-			return false;
-		cache.freed = 0;
-		lock_drop(&cache.lock);
-		bool known = gate_dirty(&dirty);
-		lock_take(&cache.lock);
-		if (known)
-			cache.dirty = dirty;
-		else
-			cache.freed += freed;
-	}
-	return cache.cached + cache.dirty > most;
+	return cache.cached + load_relaxed(&source_dirty) > budget();
 }
 
 /*
@@ -311,8 +286,6 @@ void span_free(struct span span, size_t pages)
 			/* one link has no room for the count: the next entry keeps it */
 			store_relaxed(&region.map[region_page(span.start) + 1], pages << LINK_SHIFT);
 			bin_push(&cache.waiting, span);
-		} else if (!span.from_mmap) {
-			cache.freed += bytes;
 		}
 	} else {
 		lock_take(&cache.lock);
@@ -333,8 +306,6 @@ bool span_shrink(struct span span, size_t pages, size_t new_pages)
 	if (done) {
 		lock_take(&cache.lock);
 		cache.live -= bytes;
-		if (!span.from_mmap)
-			cache.freed += bytes;
 		after_free();
 	}
 	errno = saved;
@@ -403,13 +374,10 @@ bool span_trim(void)
 
 void span_stats(struct span_stats *stats)
 {
-	size_t dirty = 0;
-
-	gate_dirty(&dirty);
 	lock_take(&cache.lock);
 	stats->live = cache.live;
 	stats->cached = cache.cached;
-	stats->dirty_in_source = dirty;
+	stats->dirty_in_source = load_relaxed(&source_dirty);
 	stats->purged = load_relaxed(&source_purged);
 	lock_drop(&cache.lock);
 }
@@ -439,8 +407,7 @@ void span_publish(struct qslab_segment_spans *out)
 		.bins = PUBLISH_WORD(cache.bins[0], 8),
 		.waiting = PUBLISH_WORD(cache.waiting, 8),
 		.cached = PUBLISH_WORD(cache.cached, 8),
-		.dirty = PUBLISH_WORD(cache.dirty, 8),
-		.freed = PUBLISH_WORD(cache.freed, 8),
+		.dirty = PUBLISH_WORD(source_dirty, 8),
 		.live = PUBLISH_WORD(cache.live, 8),
 		.credit = PUBLISH_WORD(cache.credit, 8),
 		.purged = PUBLISH_WORD(source_purged, 8),

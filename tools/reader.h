@@ -125,7 +125,7 @@ struct doubt {
 };
 
 struct span_counters {
-	uint64_t cached, dirty, freed, live, credit, purged; /* as the process counts */
+	uint64_t cached, dirty, live, credit, purged; /* as the process counts */
 	uint64_t seen;               /* bytes of the spans in `spans` */
 	bool stable;                 /* the cache was at rest: cached and seen are of one moment */
 };

@@ -76,9 +76,8 @@ static bool read_cache(struct work *work, struct cache *cache)
 	struct piece pieces[] = {
 		{at->lock, &cache->lock_before, 4, false}, {at->bins, cache->bins, cache->count * 8, false},
 		{at->cached, &to->cached, 8, false},       {at->dirty, &to->dirty, 8, false},
-		{at->freed, &to->freed, 8, false},         {at->live, &to->live, 8, false},
-		{at->credit, &to->credit, 8, false},       {at->purged, &to->purged, 8, false},
-		{at->lock, &cache->lock_after, 4, false},
+		{at->live, &to->live, 8, false},           {at->credit, &to->credit, 8, false},
+		{at->purged, &to->purged, 8, false},       {at->lock, &cache->lock_after, 4, false},
 	};
 	return source_read_pieces(work->source, pieces, sizeof pieces / sizeof *pieces);
 }

@@ -141,7 +141,7 @@ static json_t *allocator_json(const struct allocator *allocator)
 	put(object, "large", large_json(allocator));
 	number(spans, "spans", allocator->span_count);
 	number(spans, "bytes", counters->seen);
-	number(spans, "source_dirty_most", counters->dirty + counters->freed);
+	number(spans, "source_dirty", counters->dirty);
 	number(spans, "credit", counters->credit);
 	number(spans, "purged", counters->purged);
 	put(object, "span_cache", spans);

@@ -43,7 +43,7 @@ extern "C" {
 
 #define QSLAB_SEGMENT_NAME "qslab-segment"
 #define QSLAB_SEGMENT_MAGIC 0x4d474553424c5351ull /* in little-endian memory: "QSLBSEGM" */
-#define QSLAB_SEGMENT_VERSION 2
+#define QSLAB_SEGMENT_VERSION 3
 
 /*
  * The page map: one 64-bit entry a page, from the region's base on.
@@ -146,7 +146,7 @@ struct qslab_segment_spans {
 	uint64_t bins;
 	uint64_t waiting;            /* u64 */
 	uint64_t cached;             /* u64: bytes in bins */
-	uint64_t dirty, freed;       /* u64: dirty bytes in the source when last asked; bytes freed to it since */
+	uint64_t dirty;              /* u64: bytes free in the source that may be resident */
 	uint64_t live;               /* u64: bytes handed out */
 	uint64_t credit;             /* u64: bytes allowed to stay, above the least (alloc/span.h) */
 	uint64_t purged;             /* u64: bytes given back to the system so far */

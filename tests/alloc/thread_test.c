@@ -78,6 +78,9 @@ Test(threads, the_next_one_finds_slabs)
 {
 	pthread_t threads[WAVE];
 
+	qslab_free(qslab_malloc(1));
+	if (thread_heap == &heap_none) /* the hardened mode hides it, and has a quarantine between free and slabs */
+		return;
 	pthread_barrier_init(&wave, NULL, WAVE);
 	for (int round = 0; round < 3; round++) {
 		for (int i = 0; i < WAVE; i++)
