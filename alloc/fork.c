@@ -66,9 +66,7 @@ static void child(void)
 
 __attribute__((constructor(101))) static void start(void)
 {
-	option_init();
-	harden_start();
-	class_init(); /* while there is one thread: the fast path reads the tables without a check */
+	thread_init(); /* while there is one thread: the fast paths read the tables, and the region's place, without a check */
 	debug_start();
 	profile_start();
 	segment_init();

@@ -46,6 +46,7 @@ static struct {
 	time_t ticked;                        /* lock: second of the last tick */
 	uint64_t waiting;                     /* lock: spans of jemalloc freed while the gate was closed */
 	bool purging;                         /* lock: a thread purges the source, which lets no second one in */
+	bool again;                           /* lock: another came by meanwhile, and the budget was exceeded */
 } cache;
 
 /* Lock held. */
@@ -146,13 +147,20 @@ static bool over_budget(void)
 }
 
 /*
- * Lock held; may drop it in between. Who purges looks again at its end: what others freed meanwhile was left to it.
- * Of what is freed while the gate is closed the next free takes care.
+ * Lock held; may drop it in between. Who purges looks again at its end if others came by meanwhile, who left it to him:
+ * what they freed was in the source by then. Of what is freed while the gate is closed the next free takes care.
  */
 static void enforce_budget(void)
 {
-	while (over_budget() && !cache.purging && !gate_is_closed() && purge())
-		continue;
+	while (over_budget() && !gate_is_closed()) {
+		if (cache.purging) {
+			cache.again = true;
+			return;
+		}
+		cache.again = false;
+		if (!purge() && !cache.again)
+			return;
+	}
 }
 
 /* Lock held. */

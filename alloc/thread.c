@@ -49,7 +49,7 @@ static void thread_exit(void *heap)
 	heap_abandon(heap);
 }
 
-static bool init(void)
+bool thread_init(void)
 {
 	if (likely(atomic_load_explicit(&ready, acquire)))
 		return true;
@@ -69,7 +69,7 @@ static bool init(void)
 
 struct heap *thread_heap_make(void)
 {
-	if (thread_gone || !init() || tracking)
+	if (thread_gone || !thread_init() || tracking)
 		return NULL;
 	struct heap *heap = heap_acquire();
 	if (!heap)

@@ -13,6 +13,12 @@ extern _Thread_local struct magazine *thread_frees __attribute__((tls_model("ini
 /* In the hardened mode, the heap: the fast paths do not see it. Else NULL. Written by thread.c only. */
 extern _Thread_local struct heap *thread_hidden __attribute__((tls_model("initial-exec")));
 
+/*
+ * Options, classes, the region and its source: by the library's constructor, while there is one thread, or by an
+ * allocation before that. False without memory for the region: a later call tries again.
+ */
+bool thread_init(void);
+
 /* For a thread that has none. */
 struct heap *thread_heap_make(void);
 
