@@ -81,6 +81,27 @@ static void run_random_live_big_span(struct run *run, const struct pattern *patt
     run->operations = count;
 }
 
+static void run_random_live_large(struct run *run, const struct pattern *pattern)
+{
+    enum { SLOTS = 32, SMALLEST = 256 << 10, LARGEST = 2 << 20 };
+    struct object slots[SLOTS];
+    struct rng rng = rng_seeded(10);
+    uint64_t count = scaled(run, 800000);
+
+    (void)pattern;
+    for (uint32_t i = 0; i < SLOTS; i++)
+        object_make_random(&slots[i], &rng, SMALLEST, LARGEST);
+    clock_start(run);
+    for (uint64_t i = 0; i < count; i++) {
+        struct object *slot = &slots[rng_range(&rng, 0, SLOTS - 1)];
+        run->checksum += object_drop(slot);
+        object_make_random(slot, &rng, SMALLEST, LARGEST);
+    }
+    clock_stop(run);
+    run->checksum += drop_all(slots, SLOTS);
+    run->operations = count;
+}
+
 /* Pointers only: a million of struct object would add 16 MB to the 64 MB measured. */
 static void run_batch(struct run *run, const struct pattern *pattern)
 {
@@ -320,6 +341,7 @@ const struct pattern single_patterns[] = {
     { "ring", "free + malloc", run_ring, 0 },
     { "random-live", "free + malloc", run_random_live, 0 },
     { "random-live-big-span", "free + malloc", run_random_live_big_span, 0 },
+    { "random-live-large", "free + malloc", run_random_live_large, 0 },
     { "batch", "malloc + free", run_batch, 64 },
     { "batch-mixed", "malloc + free", run_batch_mixed, 0 },
     { "realloc-grow", "realloc", run_realloc_grow, 0 },
