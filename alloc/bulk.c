@@ -38,29 +38,47 @@ size_t qslab_malloc_bulk(size_t size, size_t count, void **objects)
 	return done;
 }
 
+/* The last checks of a free, and the object into its slot; false, and nothing is done, if the slow path must. */
+static inline bool put(void *object, uint64_t to_end, uint64_t divisor, uint32_t mark, void **slot)
+{
+	if (unlikely(to_end * divisor >= divisor || *mark_of(object) == mark)) /* is_start, marked_freed */
+		return false;
+	*mark_of(object) = mark;
+	__atomic_store_n(slot, object, __ATOMIC_RELAXED); /* is_cached may look */
+	return true;
+}
+
 /*
- * The first objects, as many as are starts of one class, not marked, and fit their magazine; how many. The rest is
- * for the slow path, one object of it at least.
+ * The first objects, as many as are starts of one class, not marked, and fit their magazine; how many. The next is for
+ * a single free.
+ *
+ * Neighbours mostly lie in one slab: while they do, the distance to its end says all that the page map would. From the
+ * first elsewhere on each object is looked up: where slabs change all the time, a guess would cost more than the look.
  */
 static inline size_t give(size_t count, void *const *objects)
 {
 	uint64_t entry = region_has(objects[0]) ? entry_of(objects[0]) : 0;
-	unsigned class = entry_class(entry);
+	uint8_t class = (uint8_t)entry_class(entry);
 	struct magazine *magazine = &thread_frees[class];
 	uint64_t divisor = magazine->divisor;
 	void **top = load_relaxed(&magazine->top);
 	size_t room = (size_t)(magazine->limit - top), i = 0;
+	uintptr_t end = (uintptr_t)objects[0] + entry_to_end(entry, objects[0]);
+	size_t bytes = (size_t)classes[class].pages << PAGE_SHIFT;
+	uint32_t mark = FREED_MARK;
+	__asm__("" : "+r"(mark)); /* in a register: a compare with memory and constant does not fuse */
 
 	count = count < room ? count : room;
 	for (; i < count; i++) {
-		void *object = objects[i];
-		if (unlikely(!region_has(object)))
+		uint64_t to_end = end - (uintptr_t)objects[i];
+		if (unlikely(to_end - 1 >= bytes || !put(objects[i], to_end, divisor, mark, &top[i + 1])))
 			break;
-		entry = entry_of(object);
-		if (unlikely(entry_class(entry) != class || !is_start(entry, object, divisor) || marked_freed(object)))
+	}
+	for (; i < count && region_has(objects[i]); i++) {
+		entry = entry_of(objects[i]);
+		if (unlikely((uint8_t)entry != class ||
+		             !put(objects[i], entry_to_end(entry, objects[i]), divisor, mark, &top[i + 1])))
 			break;
-		mark_freed(object);
-		top[i + 1] = object;
 	}
 	atomic_store_explicit(&magazine->top, top + i, release); /* pairs with is_cached */
 	return i;
@@ -70,12 +88,11 @@ void qslab_free_bulk(size_t count, void *const *objects)
 {
 	while (count) {
 		size_t given = give(count, objects);
-		if (!given) {
-			fast_free("qslab_free_bulk", objects[0]); /* the slow path, but for a class that changes */
-			given = 1;
-		}
-		objects += given;
-		count -= given;
+		if (given == count)
+			break;
+		fast_free("qslab_free_bulk", objects[given]); /* the slow path, but for a class that changes */
+		objects += given + 1;
+		count -= given + 1;
 	}
 }
 
