@@ -7,7 +7,7 @@
  */
 #include "ticks.h"
 
-#include <qslab/qslab.h>
+#include <qslab/cache.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +23,7 @@ enum {
 
 struct work {
     size_t size, batch, count; /* count: a multiple of batch */
+    struct qslab_cache *cache;
     void *objects[BATCH_MOST];
 };
 
@@ -52,6 +53,32 @@ static void drop_bulk(struct work *work)
         qslab_free_bulk(work->batch, work->objects + i);
 }
 
+static void cache_take_each(struct work *work)
+{
+    for (size_t i = 0; i < work->count; i++)
+        if (!(work->objects[i] = qslab_cache_alloc(work->cache)))
+            die("no memory");
+}
+
+static void cache_take_bulk(struct work *work)
+{
+    for (size_t i = 0; i < work->count; i += work->batch)
+        if (qslab_cache_alloc_bulk(work->cache, work->batch, work->objects + i) != work->batch)
+            die("no memory");
+}
+
+static void cache_drop_each(struct work *work)
+{
+    for (size_t i = 0; i < work->count; i++)
+        qslab_cache_free(work->cache, work->objects[i]);
+}
+
+static void cache_drop_bulk(struct work *work)
+{
+    for (size_t i = 0; i < work->count; i += work->batch)
+        qslab_cache_free_bulk(work->cache, work->batch, work->objects + i);
+}
+
 enum { TAKE, DROP, BOTH, MEASURES };
 
 /* What the clock and the calls of these functions take. */
@@ -62,7 +89,8 @@ static void nothing(struct work *work)
 
 static const struct way {
     void (*take)(struct work *work), (*drop)(struct work *work);
-} ways[] = {{take_each, drop_each}, {take_bulk, drop_bulk}, {nothing, nothing}};
+} plain[] = {{take_each, drop_each}, {take_bulk, drop_bulk}, {nothing, nothing}},
+  cached[] = {{cache_take_each, cache_drop_each}, {cache_take_bulk, cache_drop_bulk}, {nothing, nothing}};
 
 enum { EACH, BULK, NOTHING, WAYS };
 
@@ -94,7 +122,7 @@ static void measure(struct work *work, double best[WAYS][MEASURES])
 {
     for (unsigned round = 0; round < ROUNDS * WAYS; round++) {
         double ticks[MEASURES], *least = best[round % WAYS];
-        round_of(&ways[round % WAYS], work, ticks);
+        round_of(&(work->cache ? cached : plain)[round % WAYS], work, ticks);
         for (unsigned m = 0; m < MEASURES; m++) {
             double each = ticks[m] / (double)work->count;
             least[m] = round < WAYS || each < least[m] ? each : least[m];
@@ -128,22 +156,36 @@ static void take_shuffled(struct work *work)
     qslab_free_bulk(many - kept, all + kept);
 }
 
-static void report(const char *order, size_t size, size_t batch, double ticks_in_ns)
+static void report(const char *what, struct work work, double ticks_in_ns)
 {
-    struct work work = {.size = size, .batch = batch, .count = batch < LEAST ? LEAST : batch};
     double best[WAYS][MEASURES];
 
-    if (*order)
+    work.count = work.batch < LEAST ? LEAST : work.batch;
+    if (work.cache)
+        cache_take_bulk(&work);
+    else if (*what)
         take_shuffled(&work);
     else
         take_bulk(&work);
     measure(&work, best);
-    drop_bulk(&work);
-    printf("%6zu %6zu", size, batch);
+    qslab_free_bulk(work.count, work.objects);
+    printf("%6zu %6zu", work.size, work.batch);
     for (unsigned m = 0; m < MEASURES; m++)
         printf("  %6.2f %6.2f %5.2f", best[EACH][m] / ticks_in_ns, best[BULK][m] / ticks_in_ns,
                best[BULK][m] / best[EACH][m]);
-    printf("  %s\n", order);
+    printf("  %s\n", what);
+}
+
+static void report_cache(const char *what, unsigned flags, double ticks_in_ns)
+{
+    static const size_t batches[] = {4, 16, 64, 256};
+    struct qslab_cache *cache = qslab_cache_create(what, 64, 0, flags, NULL);
+
+    if (!cache)
+        die("no cache");
+    for (size_t b = 0; b < sizeof batches / sizeof *batches; b++)
+        report(what, (struct work){.size = 64, .batch = batches[b], .cache = cache}, ticks_in_ns);
+    qslab_cache_destroy(cache);
 }
 
 int main(void)
@@ -154,14 +196,16 @@ int main(void)
     while (now_ns() - since_ns < 50000000)
         ;
     double ticks_in_ns = ticks_per_ns(since_ticks, since_ns);
-    printf("%-13s  %-20s  %-20s  %s\n%6s %6s", "ns an object", "malloc", "free", "together", "size", "batch");
+    printf("%-13s  %-20s  %-20s  %s\n%6s %6s", "ns an object", "allocation", "free", "together", "size", "batch");
     for (unsigned m = 0; m < MEASURES; m++)
         printf("  %6s %6s %5s", "single", "bulk", "ratio");
     putchar('\n');
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
         for (size_t b = 0; b < sizeof batches / sizeof *batches; b++)
-            report("", sizes[s], batches[b], ticks_in_ns);
+            report("", (struct work){.size = sizes[s], .batch = batches[b]}, ticks_in_ns);
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
-        report("shuffled", sizes[s], 64, ticks_in_ns);
+        report("shuffled", (struct work){.size = sizes[s], .batch = 64}, ticks_in_ns);
+    report_cache("cache, merged", 0, ticks_in_ns);
+    report_cache("cache, own slabs", QSLAB_CACHE_ISOLATE, ticks_in_ns);
     return 0;
 }

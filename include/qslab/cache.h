@@ -91,7 +91,7 @@ QSLAB_API void qslab_cache_free(struct qslab_cache *cache, void *object);
  */
 QSLAB_API int qslab_cache_free_rcu(struct qslab_cache *cache, void *object) __attribute__((warn_unused_result));
 
-/* As qslab_malloc_bulk and qslab_free_bulk, for objects of this cache. */
+/* As qslab_malloc_bulk and qslab_free_bulk, for objects of this cache. QSLAB_CACHE_RCU defers each free on its own. */
 QSLAB_API size_t qslab_cache_alloc_bulk(struct qslab_cache *cache, size_t count, void **objects);
 QSLAB_API void qslab_cache_free_bulk(struct qslab_cache *cache, size_t count, void *const *objects);
 
