@@ -1,6 +1,6 @@
 /*
- * Many objects from or into a magazine in one step: what is the same for all is looked up once. What these leave is for the
- * single calls, which know every case: an empty or a full magazine, an object of another class, misuse.
+ * Many objects from or into a magazine in one step: what is the same for all is looked up once. What these leave is for
+ * the single calls, which know every case: an empty or a full magazine, an object of another class, misuse.
  *
  * `marks`: objects of a size class, which carry the mark of a free one. Those of an own class do not (cache.h).
  */

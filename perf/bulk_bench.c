@@ -1,6 +1,6 @@
 /*
- * Nanoseconds per object of single calls and of bulk calls, `batch` at a time: allocation and free apart, each between two
- * readings of the clock, and together. Over libqslab.so.
+ * Nanoseconds per object of single calls and of bulk calls, `batch` at a time: allocation and free apart, each between
+ * two readings of the clock, and together. Over libqslab.so.
  *
  * The same objects go round: up to a batch of 64 all of them fit the magazine; 256 do not, and slabs serve and take the
  * rest. "shuffled": objects of eight slabs in random order, freed and allocated again.
