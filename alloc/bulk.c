@@ -1,26 +1,9 @@
-/* Many objects in one call: a magazine's objects move in one step, and what is the same for all is looked up once. */
+/* The calls of many objects, over bulk.h. */
 #define _GNU_SOURCE
-#include "fast.h"
+#include "bulk.h"
 #include "harden.h"
 
 #include <qslab/qslab.h>
-
-/* What a magazine has of `count` objects; how many. */
-static inline size_t take(struct magazine *magazine, size_t count, void **objects)
-{
-	void **top = load_relaxed(&magazine->top);
-	size_t have = (size_t)(top - load_relaxed(&magazine->slots));
-
-	if (!*top) /* also heap_none's, whose slots are none */
-		return 0;
-	count = count < have ? count : have;
-	for (size_t i = 0; i < count; i++) {
-		objects[i] = top[-(ptrdiff_t)i];
-		mark_live(objects[i]);
-	}
-	store_relaxed(&magazine->top, top - count);
-	return count;
-}
 
 size_t qslab_malloc_bulk(size_t size, size_t count, void **objects)
 {
@@ -28,7 +11,7 @@ size_t qslab_malloc_bulk(size_t size, size_t count, void **objects)
 	size_t done = 0;
 
 	while (done < count) {
-		done += take(&thread_heap->magazines[class], count - done, objects + done);
+		done += bulk_take(&thread_heap->magazines[class], true, count - done, objects + done);
 		if (done == count)
 			break;
 		if (unlikely(!(objects[done] = slow_malloc(size))))
@@ -38,44 +21,24 @@ size_t qslab_malloc_bulk(size_t size, size_t count, void **objects)
 	return done;
 }
 
-/*
- * The first objects, as many as are starts of one class, not marked, and fit their magazine; how many. The rest is
- * for the slow path, one object of it at least.
- */
+/* bulk_give to the class of the first object. */
 static inline size_t give(size_t count, void *const *objects)
 {
 	uint64_t entry = region_has(objects[0]) ? entry_of(objects[0]) : 0;
-	unsigned class = entry_class(entry);
-	struct magazine *magazine = &thread_frees[class];
-	uint64_t divisor = magazine->divisor;
-	void **top = load_relaxed(&magazine->top);
-	size_t room = (size_t)(magazine->limit - top), i = 0;
+	struct magazine *magazine = &thread_frees[entry_class(entry)];
 
-	count = count < room ? count : room;
-	for (; i < count; i++) {
-		void *object = objects[i];
-		if (unlikely(!region_has(object)))
-			break;
-		entry = entry_of(object);
-		if (unlikely(entry_class(entry) != class || !is_start(entry, object, divisor) || marked_freed(object)))
-			break;
-		mark_freed(object);
-		top[i + 1] = object;
-	}
-	atomic_store_explicit(&magazine->top, top + i, release); /* pairs with is_cached */
-	return i;
+	return bulk_give(magazine, true, false, entry_class(entry), magazine->divisor, entry, count, objects);
 }
 
 void qslab_free_bulk(size_t count, void *const *objects)
 {
 	while (count) {
 		size_t given = give(count, objects);
-		if (!given) {
-			fast_free("qslab_free_bulk", objects[0]); /* the slow path, but for a class that changes */
-			given = 1;
-		}
-		objects += given;
-		count -= given;
+		if (given == count)
+			break;
+		fast_free("qslab_free_bulk", objects[given]); /* the slow path, but for a class that changes */
+		objects += given + 1;
+		count -= given + 1;
 	}
 }
 

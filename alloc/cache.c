@@ -45,6 +45,17 @@ static unsigned take_number(struct qslab_cache *cache, const struct cache_wish *
 	return CLASS_NONE;
 }
 
+/* As much of the name as there is room for, but not half of a UTF-8 character at its end. */
+static void take_name(struct qslab_cache *cache, const char *name)
+{
+	size_t room = sizeof cache->name - 1, size = strnlen(name, room + 1), end = room;
+
+	while (size > room && end && end > room - 3 && (name[end] & 0xc0) == 0x80)
+		end--;
+	bool cuts = size > room && (unsigned char)name[end] >= 0xc0;
+	memcpy(cache->name, name, size > room ? cuts ? end : room : size);
+}
+
 struct qslab_cache *cache_create(const struct cache_wish *wish)
 {
 	if (stride(wish) > MEDIUM_MAX) {
@@ -67,7 +78,7 @@ struct qslab_cache *cache_create(const struct cache_wish *wish)
 		.has_ctor = wish->ctor,
 		.class = wish->own ? CLASS_NONE : class_aligned(wish->size + (hardened ? SEAL_SIZE : 0), wish->align),
 	};
-	strncpy(cache->name, wish->name ? wish->name : "unnamed", sizeof cache->name - 1);
+	take_name(cache, wish->name ? wish->name : "unnamed");
 	lock_take(&caches.lock);
 	if (!cache->class)
 		cache->class = take_number(cache, wish);

@@ -1,6 +1,7 @@
 /* The public calls of include/qslab/cache.h, over alloc/cache.c. */
 #define _GNU_SOURCE
 #include "cache.h"
+#include "alloc/bulk.h"
 #include "alloc/misuse.h"
 #include "alloc/report.h"
 #include "append.h"
@@ -156,15 +157,43 @@ size_t qslab_cache_alloc_bulk(struct qslab_cache *cache, size_t count, void **ob
 {
 	size_t done = 0;
 
-	while (done < count && (objects[done] = cache_alloc(cache)))
+	while (done < count) {
+		done += bulk_take(&thread_heap->magazines[cache->class], !cache_is_own(cache), count - done, objects + done);
+		if (done == count)
+			break;
+		if (unlikely(!(objects[done] = cache_alloc_slow(cache))))
+			break;
 		done++;
+	}
 	return done;
+}
+
+/* The first objects, as many as are simply the cache's; how many. The next is for a single free. */
+static inline size_t give(struct qslab_cache *cache, size_t count, void *const *objects)
+{
+	uint64_t entry = region_has(objects[0]) ? entry_of(objects[0]) : 0, divisor = cache->divisor;
+	unsigned class = cache->class;
+
+	if (unlikely(entry_class(entry) != class))
+		return 0;
+	if (!cache_is_own(cache))
+		return bulk_give(&thread_frees[class], true, false, class, divisor, entry, count, objects);
+	if (cache->traits & CLASS_DEFER)
+		return 0;
+	return bulk_give(&thread_heap->magazines[class], false, cache->traits & CLASS_WIPE, class, divisor, entry, count,
+	                 objects);
 }
 
 void qslab_cache_free_bulk(struct qslab_cache *cache, size_t count, void *const *objects)
 {
-	for (size_t i = 0; i < count; i++)
-		free_one("qslab_cache_free_bulk", cache, objects[i]);
+	while (count) {
+		size_t given = give(cache, count, objects);
+		if (given == count)
+			break;
+		free_one("qslab_cache_free_bulk", cache, objects[given]);
+		objects += given + 1;
+		count -= given + 1;
+	}
 }
 
 /* ---- the cache as a whole ---------------------------------------------------------------------------------------- */

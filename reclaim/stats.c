@@ -123,19 +123,43 @@ static void put(struct text *text, const char *format, ...)
 	text->length += length > 0 ? (size_t)length : 0;
 }
 
-/* The same escapes serve JSON strings and Prometheus labels, but for bytes that are neither printable nor ASCII. */
+/* Bytes of the UTF-8 character at `text`; 0 if there is none. After Unicode's table 3-7. */
+static unsigned character(const unsigned char *text)
+{
+	unsigned char lead = *text, low = 0x80, high = 0xbf;
+	unsigned size = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+
+	if (lead == 0xe0)
+		low = 0xa0; /* else too long a form */
+	else if (lead == 0xed)
+		high = 0x9f; /* a surrogate */
+	else if (lead == 0xf0)
+		low = 0x90;
+	else if (lead == 0xf4)
+		high = 0x8f; /* beyond U+10FFFF */
+	for (unsigned i = 1; i < size; i++, low = 0x80, high = 0xbf)
+		if (text[i] < low || text[i] > high)
+			return 0;
+	return size;
+}
+
+/* Both are UTF-8. JSON takes no control character as it is; a Prometheus label has an escape for a line's end only. */
 static void put_name(struct text *text, const char *name, bool json)
 {
-	for (; *name; name++) {
+	while (*name) {
 		unsigned char c = (unsigned char)*name;
-		if (c == '"' || c == '\\')
+		unsigned size = character((const unsigned char *)name);
+		if (!size)
+			put(text, "\xef\xbf\xbd"); /* U+FFFD for each byte that belongs to none */
+		else if (c == '"' || c == '\\')
 			put(text, "\\%c", c);
-		else if (c >= ' ' && c < 127)
-			put(text, "%c", c);
-		else if (json)
+		else if (c == '\n')
+			put(text, "\\n");
+		else if (json && (c < ' ' || c == 127))
 			put(text, "\\u%04x", c);
 		else
-			put(text, "?");
+			put(text, "%.*s", (int)size, name);
+		name += size ? size : 1;
 	}
 }
 

@@ -2,6 +2,7 @@
 #include "chart.h"
 
 #include "format.h"
+#include "text.h"
 
 #include <math.h>
 

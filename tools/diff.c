@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "command.h"
 #include "format.h"
+#include "text.h"
 #include "recording.h"
 
 #include <inttypes.h>
@@ -23,8 +24,10 @@ static int by_amount(const void *a, const void *b)
 
 static void print_row(const char *name, uint64_t before, uint64_t after, const char *more)
 {
-	printf("%-34s %12s %12s %12s%s\n", name, human_bytes(before).text, human_bytes(after).text,
-	       human_change((int64_t)(after - before)).text, more);
+	int width = text_columns(name);
+
+	printf("%s%*s %12s %12s %12s%s\n", name, width < 34 ? 34 - width : 0, "", human_bytes(before).text,
+	       human_bytes(after).text, human_change((int64_t)(after - before)).text, more);
 }
 
 static void print_memory(const struct sample *a, const struct sample *b)

@@ -70,43 +70,6 @@ const char *plural(uint64_t count, const char *one, const char *many)
 	return count == 1 ? one : many;
 }
 
-/* Bytes of the UTF-8 character at `text`, 0 if there is none that XML can hold. */
-static size_t character(const unsigned char *text)
-{
-	size_t size = *text < 0x80 ? 1 : *text >= 0xc2 && *text < 0xe0 ? 2 : *text >= 0xe0 && *text < 0xf0 ? 3 :
-	              *text >= 0xf0 && *text < 0xf5 ? 4 : 0;
-
-	for (size_t i = 1; i < size; i++)
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-	if (size == 1 && ((*text < 0x20 && *text != '\t' && *text != '\n') || *text == 0x7f))
-		return 0;
-	if ((*text == 0xe0 && text[1] < 0xa0) || (*text == 0xf0 && text[1] < 0x90) || (*text == 0xf4 && text[1] >= 0x90) ||
-	    (*text == 0xed && text[1] >= 0xa0) || (*text == 0xef && text[1] == 0xbf && text[2] >= 0xbe))
-		return 0;
-	return size;
-}
-
-void xml_text(FILE *out, const char *text)
-{
-	while (*text) {
-		size_t size = character((const unsigned char *)text);
-		if (!size)
-			fputc('?', out);
-		else if (*text == '&')
-			fputs("&amp;", out);
-		else if (*text == '<')
-			fputs("&lt;", out);
-		else if (*text == '>')
-			fputs("&gt;", out);
-		else if (*text == '"')
-			fputs("&quot;", out);
-		else
-			fwrite(text, 1, size, out);
-		text += size ? size : 1;
-	}
-}
-
 /* ---- the command line ------------------------------------------------------------------------------------------ */
 
 static bool wrong(const char *command, const char *why, const char *what)

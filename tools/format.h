@@ -19,9 +19,6 @@ struct human human_percent(uint64_t part, uint64_t whole); /* "12.5 %"; "0.0 %" 
 /* "slab", "slabs" */
 const char *plural(uint64_t count, const char *one, const char *many);
 
-/* With what XML reserves, and what it cannot hold, replaced. */
-void xml_text(FILE *out, const char *text);
-
 /* ---- the command line ------------------------------------------------------------------------------------------ */
 
 struct option {

@@ -57,7 +57,7 @@ struct key_text key_objects(const struct key *key)
 {
 	struct key_text text;
 
-	snprintf(text.text, sizeof text.text, "%.12s objects%s%.31s", key_size(key).text, key->own ? " of cache " : "",
+	snprintf(text.text, sizeof text.text, "%.12s objects%s%.95s", key_size(key).text, key->own ? " of cache " : "",
 	         key->own ? key->cache : "");
 	return text;
 }

@@ -9,7 +9,7 @@
 struct key {
 	uint32_t size;               /* of an object; 0: large objects, each with a span of its own */
 	bool own;                    /* of the cache alone */
-	char cache[32];              /* its name; not own: of a cache among others, or "" */
+	char cache[96];              /* its name; not own: of a cache among others, or "" */
 };
 
 /* By size, large objects last; of one size, those of caches last. 0: the same, whatever caches share the size. */
@@ -22,7 +22,7 @@ const void *key_find(const void *rows, size_t count, size_t size, const struct k
 void *key_add(void *rows, size_t *count, size_t size, const struct key *key, size_t *at);
 
 struct key_text {
-	char text[80];
+	char text[144];
 };
 struct key_text key_size(const struct key *key);    /* "48 B", "large" */
 struct key_text key_objects(const struct key *key); /* "48 B objects", "large objects", "48 B objects of cache route" */

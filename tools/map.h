@@ -50,7 +50,7 @@ size_t map_run(const struct map *map, size_t page);
 
 /* One line about a page, for people. */
 struct map_text {
-	char text[240];
+	char text[320];
 };
 struct map_text map_describe(const struct map *map, size_t page);
 

@@ -3,6 +3,7 @@
 #include "map.h"
 
 #include "format.h"
+#include "text.h"
 
 #include <inttypes.h>
 

@@ -4,6 +4,7 @@
 #include "format.h"
 #include "sites.h"
 #include "symbols.h"
+#include "text.h"
 #include "totals.h"
 
 #include <errno.h>
@@ -22,8 +23,12 @@ enum format { FORMAT_TEXT, FORMAT_FOLDED, FORMAT_PPROF, FORMATS };
 /* Names from memory that is not ours may hold anything; a frame ends at ';', a line at its end. */
 static void print_name(FILE *out, const char *name)
 {
-	for (; *name; name++)
-		fputc((unsigned char)*name < 0x20 || *name == 0x7f || *name == ';' ? '?' : *name, out);
+	char *text = need(strdup(name));
+
+	text_printable(text);
+	for (const char *c = text; *c; c++)
+		fputc(*c == ';' ? '?' : *c, out);
+	free(text);
 }
 
 /* ---- formats -------------------------------------------------------------------------------------------------- */

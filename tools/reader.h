@@ -51,11 +51,13 @@ struct slab_view {
 	uint64_t *listed;            /* bit i: object i was found in a magazine or array */
 };
 
+#define NAME_SIZE 96                 /* 31 bytes, each of which may become U+FFFD, of three */
+
 struct class_view {
 	uint32_t size;               /* 0: no such class, or the class of large objects */
 	uint16_t pages, objects, capacity; /* of a slab, of a slab, of a magazine */
 	bool own;                    /* a cache's, alone */
-	char name[32];               /* of a cache of this class, the latest made; "": none */
+	char name[NAME_SIZE];        /* of a cache of this class, the latest made, as UTF-8; "": none */
 	uint64_t slabs, total;       /* total: objects in all slabs */
 	uint64_t count[PLACES];
 	uint64_t resident;           /* bytes of its slabs' pages; SNAPSHOT_MEMORY */

@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "reader_parts.h"
 
+#include "text.h"
+
 #define SIZE_MOST ((uint64_t)1 << 44) /* of the library's window */
 #define UNMAPPED_MOST ((uint64_t)16 << 30)
 #define CHUNKS_MOST 4000000
@@ -147,7 +149,7 @@ static void read_names(struct work *work)
 		if (class && class < out->class_count && source_read(work->source, at + caches->name, name, sizeof name)) {
 			name[sizeof name - 1] = '\0';
 			if (!*out->classes[class].name)
-				memcpy(out->classes[class].name, name, sizeof name);
+				text_valid(out->classes[class].name, sizeof out->classes[class].name, name);
 		}
 		at = read_word(work, at + caches->next);
 	}

@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "recording.h"
 
+#include "text.h"
+
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -45,7 +47,8 @@ static void take_allocator(struct sample *sample, const json_t *allocator)
 		const char *own = json_string_value(json_object_get(class, "cache"));
 		const char *shared = json_string_value(json_object_get(class, "shared_by"));
 		key.own = own != NULL;
-		snprintf(key.cache, sizeof key.cache, "%s", own ? own : shared ? shared : "");
+		text_valid(key.cache, sizeof key.cache, own ? own : shared ? shared : "");
+		text_printable(key.cache);
 		struct sample_row *row = row_for(sample, &key);
 		row->slabs += number(class, "slabs");
 		row->objects += number(class, "objects");

@@ -3,6 +3,7 @@
 #include "chart.h"
 #include "command.h"
 #include "format.h"
+#include "text.h"
 #include "recording.h"
 
 #include <errno.h>

@@ -3,6 +3,8 @@
 #include "stat.h"
 #include "stat_json.h"
 
+#include "text.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,8 +23,12 @@ static void put(json_t *object, const char *key, json_t *value)
 /* Names may be any bytes; JSON is UTF-8. */
 static void text(json_t *object, const char *key, const char *value)
 {
-	json_t *string = json_string(value);
-	put(object, key, string ? string : json_string("?"));
+	size_t size = 3 * strlen(value) + 1;
+	char *valid = need(malloc(size));
+
+	text_valid(valid, size, value);
+	put(object, key, json_string(valid));
+	free(valid);
 }
 
 static void append(json_t *array, json_t *value)

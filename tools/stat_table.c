@@ -2,6 +2,9 @@
 #define _GNU_SOURCE
 #include "stat.h"
 
+#include "text.h"
+#include "totals.h"
+
 static unsigned long kib(uint64_t bytes)
 {
 	return (bytes + 1023) >> 10;
@@ -37,7 +40,7 @@ static void print_classes(const struct allocator *allocator)
 		printf("%8u %8lu %10lu %10lu %10lu %9lu %9lu %9lu %9lu %6.1f %6lu KiB  %s\n", class->size, class->slabs,
 		       class->total, class->count[LIVE], class->count[FREE], class->count[MAGAZINE],
 		       class->count[REMOTE], class->count[WAITING], class->count[READY],
-		       percent(class->count[LIVE], class->total), kib(class->resident), class->name);
+		       percent(class->count[LIVE], class->total), kib(class->resident), class_key(class).cache);
 	}
 	uint64_t bytes = 0, count[PLACES] = {0}, resident = 0;
 	for (size_t i = 0; i < allocator->large_count; i++) {
@@ -89,6 +92,7 @@ void stat_table(const struct snapshot *snapshot, const char *name)
 	char command[64];
 
 	command_of(snapshot, command);
+	text_printable(command);
 	printf("%s%s%s%s: qslab %.16s", name, *command ? " (" : "", command, *command ? ")" : "",
 	       snapshot->allocators[0].segment.release);
 	if (snapshot->memory_known)

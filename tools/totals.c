@@ -2,29 +2,23 @@
 #include "totals.h"
 
 #include "command.h"
+#include "text.h"
 #include "stat.h"
 
-#include <ctype.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The process chose it: it must not command the terminal. */
-static void make_printable(char *text)
-{
-	for (; *text; text++)
-		if (iscntrl((unsigned char)*text))
-			*text = '?';
-}
-
 struct key class_key(const struct class_view *class)
 {
 	struct key key = {.size = class->size, .own = class->own};
 
+	_Static_assert(sizeof key.cache == sizeof class->name, "a name fits");
+
 	memcpy(key.cache, class->name, sizeof key.cache);
 	key.cache[sizeof key.cache - 1] = '\0';
-	make_printable(key.cache);
+	text_printable(key.cache);
 	return key;
 }
 
@@ -118,7 +112,7 @@ struct target_name target_name(const struct reader *reader, const struct snapsho
 	char command[64];
 
 	command_of(snapshot, command);
-	make_printable(command);
+	text_printable(command);
 	snprintf(name.text, sizeof name.text, "%s%s%s%s", reader_name(reader), *command ? " (" : "", command,
 	         *command ? ")" : "");
 	return name;
@@ -155,7 +149,7 @@ struct thread_name thread_name(const struct snapshot *snapshot, int tid)
 		return thread;
 	*close = '\0';
 	snprintf(thread.name, sizeof thread.name, "%.31s", open + 1);
-	make_printable(thread.name);
+	text_printable(thread.name);
 	snprintf(thread.state, sizeof thread.state, "%s", state_text(close[2]));
 	return thread;
 }

@@ -55,8 +55,8 @@ struct qslab_cache;
 
 /*
  * `size`: 1 to 256 KiB, rounded up to `align` and with the word that QSLAB_CACHE_RCU takes. `align`: a power of two up
- * to 4096, or 0: the largest one up to 16 that divides size, which fits every type of that size. `name` is copied (31
- * bytes) and need not be unique; NULL is "unnamed".
+ * to 4096, or 0: the largest one up to 16 that divides size, which fits every type of that size. `name` is copied, up to
+ * 31 bytes of it with no UTF-8 character cut, and need not be unique; NULL is "unnamed".
  * `ctor`, or NULL, runs once for each object when its slab is made, not at each allocation; it returns 0, or an errno
  * value, and then the allocation that needed the slab fails with it, and the whole slab is given up. Objects are freed
  * in their constructed state. It may allocate, but not from this cache; it runs in any thread that allocates.
@@ -91,7 +91,7 @@ QSLAB_API void qslab_cache_free(struct qslab_cache *cache, void *object);
  */
 QSLAB_API int qslab_cache_free_rcu(struct qslab_cache *cache, void *object) __attribute__((warn_unused_result));
 
-/* As qslab_malloc_bulk and qslab_free_bulk, for objects of this cache. */
+/* As qslab_malloc_bulk and qslab_free_bulk, for objects of this cache. QSLAB_CACHE_RCU defers each free on its own. */
 QSLAB_API size_t qslab_cache_alloc_bulk(struct qslab_cache *cache, size_t count, void **objects);
 QSLAB_API void qslab_cache_free_bulk(struct qslab_cache *cache, size_t count, void *const *objects);
 

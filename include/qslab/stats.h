@@ -59,7 +59,8 @@ struct qslab_stats {
 QSLAB_API void qslab_stats(struct qslab_stats *stats, size_t size);
 
 /*
- * The same, and every cache, as one JSON object, or in the text format of Prometheus (0.0.4). As snprintf: writes at
+ * The same, and every cache, as one JSON object, or in the text format of Prometheus (0.0.4). Both are UTF-8, as caches'
+ * names are taken to be; a byte of these that belongs to no character becomes U+FFFD. As snprintf: writes at
  * most `size` bytes, the last of them 0, and returns the length without it of the whole: if that is not below `size`,
  * the text was cut. The text grows with the number of caches: call again with more room.
  */

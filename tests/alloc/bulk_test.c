@@ -90,11 +90,49 @@ Test(bulk, too_much)
 	cr_assert_eq(qslab_malloc_bulk((size_t)1 << 50, 4, objects), 0);
 }
 
+/* Where a slab ends another class's may begin: what lies there is no object of the first. */
+Test(bulk, next_slab_of_another_class)
+{
+	enum { MANY = 8000 };
+	static char *small[MANY];
+	void *pair[2] = {NULL, NULL};
+
+	for (int i = 0; i < MANY; i++) {
+		small[i] = qslab_malloc(64);
+		cr_assert(qslab_malloc(128));
+	}
+	for (int i = 0; i < MANY && !pair[0]; i++) {
+		pair[0] = qslab_object_start(small[i] + 64) && qslab_object_size(small[i] + 64) == 128 ? small[i] : NULL;
+		pair[1] = small[i] + 64;
+	}
+	cr_assert(pair[0], "no slabs beside each other");
+	qslab_free_bulk(2, pair);
+	for (int i = 0; i < 2; i++)
+		cr_assert_eq(qslab_usable_size(qslab_malloc(64)), 64);
+}
+
+/* Two objects of one class and of different slabs, to begin with: what follows them is looked up one by one. */
+static void *far_apart[2];
+
+static void make_far_apart(void)
+{
+	static void *objects[5000];
+	cr_assert_eq(qslab_malloc_bulk(64, 5000, objects), 5000);
+	far_apart[0] = objects[0];
+	far_apart[1] = objects[4999];
+}
+
 static void frees_twice(void *argument)
 {
 	void *object = qslab_malloc(64);
 	void *objects[] = {qslab_malloc(64), object, qslab_malloc(64), object};
 	qslab_free_bulk(4, objects);
+}
+
+static void frees_twice_far(void *argument)
+{
+	void *objects[] = {far_apart[0], far_apart[1], far_apart[0]};
+	qslab_free_bulk(3, objects);
 }
 
 static void frees_inside(void *argument)
@@ -104,10 +142,22 @@ static void frees_inside(void *argument)
 	qslab_free_bulk(2, objects);
 }
 
+static void frees_inside_far(void *argument)
+{
+	void *objects[] = {far_apart[0], far_apart[1], (char *)qslab_malloc(64) + 16};
+	qslab_free_bulk(3, objects);
+}
+
 static void frees_foreign(void *argument)
 {
 	void *objects[] = {qslab_malloc(64), argument};
 	qslab_free_bulk(2, objects);
+}
+
+static void frees_foreign_far(void *argument)
+{
+	void *objects[] = {far_apart[0], far_apart[1], argument};
+	qslab_free_bulk(3, objects);
 }
 
 Test(bulk, misuse)
@@ -116,6 +166,10 @@ Test(bulk, misuse)
 	expect_abort(frees_twice, NULL, "qslab_free_bulk(", "double free of a 64-byte object");
 	expect_abort(frees_inside, NULL, "qslab_free_bulk(", "interior pointer");
 	expect_abort(frees_foreign, &here, "qslab_free_bulk(", "not a qslab object");
+	make_far_apart();
+	expect_abort(frees_twice_far, NULL, "qslab_free_bulk(", "double free of a 64-byte object");
+	expect_abort(frees_inside_far, NULL, "qslab_free_bulk(", "interior pointer");
+	expect_abort(frees_foreign_far, &here, "qslab_free_bulk(", "not a qslab object");
 }
 
 Test(bulk, good_size)

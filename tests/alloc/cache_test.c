@@ -279,6 +279,193 @@ Test(cache, errno_is_kept_when_memory_is_scarce)
 		expect_success(allocates_to_the_end);
 }
 
+/* ---- many at once --------------------------------------------------------------------------------------------------- */
+
+static const size_t bulk_counts[] = {0, 1, 2, 64, 128, 129, 700}; /* a magazine holds up to 128 */
+
+static struct qslab_cache *of_kind(int kind, size_t size)
+{
+	static const unsigned flags[] = {0, QSLAB_CACHE_ISOLATE, QSLAB_CACHE_ZERO_ON_FREE, QSLAB_CACHE_TYPESAFE_BY_RCU,
+	                                 QSLAB_CACHE_RCU};
+	return qslab_cache_create("bulk", size, 0, flags[kind], kind == 3 ? fill : NULL);
+}
+
+/* What an object of the kind holds when it is free, and when it comes. */
+static void check_content(int kind, const unsigned char *object)
+{
+	static const unsigned char zero[WORDS * 8];
+	if (kind == 2)
+		cr_assert(!memcmp(object, zero, sizeof zero));
+	else if (kind == 3)
+		cr_assert(is_filled((const void *)object));
+}
+
+Test(cache, bulk)
+{
+	static void *objects[701];
+
+	for (int kind = 0; kind < 5; kind++) {
+		struct qslab_cache *cache = of_kind(kind, WORDS * 8);
+		for (int round = 0; round < 4; round++) {
+			for (size_t c = 0; c < sizeof bulk_counts / sizeof *bulk_counts; c++) {
+				size_t count = bulk_counts[c];
+				objects[count] = &objects;
+				errno = 77;
+				cr_assert_eq(qslab_cache_alloc_bulk(cache, count, objects), count);
+				cr_assert_eq(objects[count], &objects, "one more than asked for");
+				for (size_t i = 0; i < count; i++) {
+					check_content(kind, objects[i]);
+					cr_assert_eq(qslab_object_start(objects[i]), objects[i]);
+					if (kind != 3)
+						memset(objects[i], (int)i | 1, WORDS * 8);
+				}
+				for (size_t i = 0; i < count; i++)
+					cr_assert(kind == 3 || *(unsigned char *)objects[i] == (unsigned char)(i | 1), "not distinct");
+				cr_assert(kind == 0 || stats_of(cache).live == count);
+				if (round == 3)
+					for (size_t i = 0; i < count; i++)
+						qslab_cache_free(cache, objects[i]);
+				else
+					qslab_cache_free_bulk(cache, count, objects);
+				cr_assert_eq(errno, 77);
+				for (size_t i = 0; i < count && kind != 4; i++)
+					check_content(kind, objects[i]);
+				cr_assert(kind == 0 || stats_of(cache).live == 0);
+			}
+		}
+		cr_assert_eq(qslab_cache_destroy(cache), 0);
+	}
+}
+
+/* In any order, of many slabs, with NULLs between them. */
+Test(cache, bulk_shuffled)
+{
+	enum { MOST = 6000 };
+	static void *objects[MOST];
+	struct qslab_memory before, after;
+	uint64_t random = 11;
+
+	for (int kind = 0; kind < 5; kind++) {
+		qslab_memory(&before);
+		struct qslab_cache *cache = of_kind(kind, 100);
+		cr_assert_eq(qslab_cache_alloc_bulk(cache, MOST, objects), MOST);
+		for (int i = MOST - 1; i > 0; i--) {
+			int other = (int)(next_random(&random) % (unsigned)(i + 1));
+			void *object = objects[i];
+			objects[i] = objects[other];
+			objects[other] = object;
+		}
+		for (int i = 0; i < MOST; i += 7) {
+			qslab_cache_free(cache, objects[i]);
+			objects[i] = NULL;
+		}
+		for (int i = 0; i < MOST; i += 60)
+			qslab_cache_free_bulk(cache, 60, objects + i);
+		cr_assert(kind == 0 || stats_of(cache).live == 0);
+		cr_assert_eq(qslab_cache_destroy(cache), 0);
+		qslab_memory(&after);
+		cr_assert_eq(after.live, before.live);
+	}
+}
+
+static void takes_all_memory(unsigned flags)
+{
+	enum { MOST = 1 << 17 };
+	static void *objects[MOST];
+	struct qslab_cache *cache = qslab_cache_create("bulk", 1000, 0, flags, NULL);
+	size_t pages = 0;
+	FILE *statm = fopen("/proc/self/statm", "r");
+
+	if (!statm || fscanf(statm, "%zu", &pages) != 1)
+		_exit(1);
+	fclose(statm);
+	struct rlimit limit = {pages * 4096 + (32 << 20), RLIM_INFINITY};
+	setrlimit(RLIMIT_AS, &limit);
+	errno = 77;
+	size_t made = qslab_cache_alloc_bulk(cache, MOST, objects);
+	if (errno != ENOMEM || made < 10000 || made >= MOST)
+		_exit(2);
+	for (size_t i = 0; i < made; i++)
+		*(size_t *)objects[i] = i;
+	for (size_t i = 0; i < made; i++)
+		if (*(size_t *)objects[i] != i)
+			_exit(3);
+	qslab_cache_free_bulk(cache, made, objects);
+	errno = 77;
+	_exit(qslab_cache_alloc_bulk(cache, 64, objects) == 64 && errno == 77 ? 0 : 4);
+}
+
+static void takes_all_merged(void) { takes_all_memory(0); }
+static void takes_all_own(void) { takes_all_memory(QSLAB_CACHE_ISOLATE); }
+
+Test(cache, bulk_without_memory)
+{
+	if (SANITIZED)
+		return;
+	expect_success(takes_all_merged);
+	expect_success(takes_all_own);
+}
+
+/* What stands behind two good objects, or behind two of different slabs, which are looked up one by one. */
+struct misuse {
+	unsigned flags;
+	bool far_apart;
+	void *(*bad)(struct qslab_cache *cache, void *good);
+};
+
+static void *bad_other(struct qslab_cache *cache, void *good) { return qslab_cache_alloc(isolated(64)); }
+static void *bad_size(struct qslab_cache *cache, void *good) { return qslab_malloc(200); }
+static void *bad_inside(struct qslab_cache *cache, void *good) { return (char *)qslab_cache_alloc(cache) + 16; }
+static void *bad_foreign(struct qslab_cache *cache, void *good) { static char foreign[64]; return foreign; }
+static void *bad_again(struct qslab_cache *cache, void *good) { return good; }
+
+static void frees_bulk_badly(void *argument)
+{
+	static void *objects[3000];
+	const struct misuse *misuse = argument;
+	struct qslab_cache *cache = qslab_cache_create("bulk", 64, 0, misuse->flags, NULL);
+
+	qslab_cache_alloc_bulk(cache, 3000, objects);
+	objects[1] = misuse->far_apart ? objects[2999] : objects[1];
+	objects[2] = misuse->bad(cache, objects[1]);
+	qslab_cache_free_bulk(cache, 3, objects);
+}
+
+static void frees_bulk_first(void *argument)
+{
+	struct qslab_cache *cache = isolated(64);
+	void *object = qslab_cache_alloc(isolated(64));
+	qslab_cache_free(cache, qslab_cache_alloc(cache)); /* its magazine has room */
+	qslab_cache_free_bulk(cache, 1, &object);
+}
+
+static void frees_bulk_to_destroyed(void *argument)
+{
+	struct qslab_cache *cache = isolated(64);
+	void *object = qslab_malloc(64);
+	qslab_cache_destroy(cache);
+	qslab_cache_free_bulk(cache, 1, &object);
+}
+
+Test(cache, bulk_misuse)
+{
+	static const struct {
+		void *(*bad)(struct qslab_cache *cache, void *good);
+		const char *text;
+	} cases[] = {{bad_other, "an object of another cache or size"}, {bad_size, "an object of another cache or size"},
+	             {bad_inside, "interior pointer: 16 bytes"}, {bad_foreign, "not a qslab object"},
+	             {bad_again, "double free of a 64-byte object"}};
+
+	for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+		for (int i = 0; i < 4; i++) {
+			struct misuse misuse = {i % 2 ? QSLAB_CACHE_ISOLATE : 0, i / 2, cases[c].bad};
+			expect_abort(frees_bulk_badly, &misuse, "qslab_cache_free_bulk(", cases[c].text);
+		}
+	}
+	expect_abort(frees_bulk_first, NULL, "qslab_cache_free_bulk(", "another cache");
+	expect_abort(frees_bulk_to_destroyed, NULL, "qslab_cache_free_bulk(", "destroyed cache");
+}
+
 /* ---- threads ---------------------------------------------------------------------------------------------------- */
 
 enum { THREADS = 4, EACH = 300 };

@@ -1,6 +1,7 @@
 # lttng-tools, a program built on liburcu (flavour memb) and malloc, moved to qslab: Debian's source, the patch
 # lttng/free_rcu.patch, linked with libqslab-malloc. Its own 1016 unit tests pass, and its session daemon takes
-# thousands of triggers that come and go, each of which retires objects. Needs the network for the source.
+# thousands of triggers that come and go, each of which retires objects. Why this program, and what it gains:
+# include/qslab/README.md. Needs the network for the source.
 . "$(dirname "$0")/common.bash"
 here=$(readlink -f "$(dirname "$0")")/lttng
 version=2.13.9-1+deb12u1

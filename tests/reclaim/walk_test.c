@@ -206,10 +206,28 @@ Test(walk, visit_may_allocate_and_free)
 
 /* ---- statistics ----------------------------------------------------------------------------------------------------- */
 
+/* Characters of each length; what is none: too long a form, a surrogate, beyond the last one, halves; cuts at 31 bytes. */
+static const char *const names[] = {
+	"\xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80 \xed\x9f\xbf \xef\xbf\xbf \xf4\x8f\xbf\xbf", "a\x7f\x01\t\r\x1b",
+	"\xc3 \xa4 \xc1\xa4 \xe0\x9f\xbf", "\xed\xa0\x80 \xf0\x8f\xbf\xbf \xf4\x90\x80\x80 \xff \xe2\x82",
+	"123456789012345678901234567890\xc3\xa4", "12345678901234567890123456789\xe2\x82\xac",
+	"1234567890123456789012345678\xf0\x9f\x98\x80", "12345678901234567890123456789\xc3\xa4",
+	"123456789012345678901234567\x80\x80\x80\x80\x80",
+};
+
+/* Of Python: what they are called in the texts. */
+#define NAMES_READ \
+	"names = [\"\\u00e4 \\u20ac \\U0001f600 \\ud7ff \\uffff \\U0010ffff\", \"a\\x7f\\x01\\t\\r\\x1b\", " \
+	"\"X X XX XXX\".replace(\"X\", \"\\ufffd\"), \"XXX XXXX XXXX X XX\".replace(\"X\", \"\\ufffd\"), " \
+	"\"123456789012345678901234567890\", \"12345678901234567890123456789\", \"1234567890123456789012345678\", " \
+	"\"12345678901234567890123456789\\u00e4\", \"123456789012345678901234567\" + \"\\ufffd\" * 4]\n"
+
 static struct qslab_cache *some_caches(void)
 {
 	static void *objects[1000];
 	struct qslab_cache *cache = qslab_cache_create("quote \" back \\ line \n \xc3\xa4", 88, 0, QSLAB_CACHE_ISOLATE, NULL);
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		qslab_cache_create(names[i], 64, 0, 0, NULL);
 	qslab_cache_create("plain", 64, 0, 0, NULL);
 	qslab_cache_create("same", 64, 64, QSLAB_CACHE_TYPESAFE_BY_RCU, NULL);
 	qslab_cache_create("same", 64, 64, QSLAB_CACHE_RCU, NULL);
@@ -231,7 +249,7 @@ Test(stats, struct_by_size)
 	cr_assert_eq(newer.known.version, QSLAB_STATS_VERSION);
 	cr_assert_eq(newer.known.size, sizeof now);
 	cr_assert_eq(newer.later, 0);
-	cr_assert_eq(newer.known.caches, 4);
+	cr_assert_eq(newer.known.caches, 4 + sizeof names / sizeof *names);
 	cr_assert_eq(newer.known.live_bytes, live());
 	cr_assert_eq(newer.known.retired, newer.known.reclaimed + newer.known.waiting);
 	memset(&now, 255, sizeof now);
@@ -271,11 +289,12 @@ Test(stats, json_parses)
 	some_caches();
 	const char *text = text_of(qslab_stats_json);
 	check_with("python3 -m json.tool >/dev/null", text);
-	check_with("python3 -c 'import json, sys\n"
-	           "s = json.load(sys.stdin)\n"
+	check_with("python3 -c 'import json, sys\n" NAMES_READ
+	           "s = json.loads(sys.stdin.buffer.read().decode())\n"
 	           "c = {x[\"name\"]: x for x in s[\"cache_list\"]}\n"
-	           "q = c[\"quote \\\" back \\\\ line \\n \\u00c3\\u00a4\"]\n"
-	           "assert s[\"version\"] == 1 and s[\"caches\"] == 4 == len(s[\"cache_list\"])\n"
+	           "q = c[\"quote \\\" back \\\\ line \\n \\u00e4\"]\n"
+	           "assert s[\"version\"] == 1 and s[\"caches\"] == 4 + len(names) == len(s[\"cache_list\"])\n"
+	           "assert [n for n in names if n not in c] == [], list(c)\n"
 	           "assert q[\"live\"] == 650 and q[\"deferred\"] <= 50 and not q[\"merged\"] and q[\"stride\"] == 88\n"
 	           "assert q[\"total\"] == sum(q[k] for k in (\"live\", \"deferred\", \"magazines\", \"ready\", \"slab_free\"))\n"
 	           "assert c[\"plain\"][\"merged\"] and s[\"live_bytes\"] >= 650 * 88'", text);
@@ -286,10 +305,13 @@ Test(stats, prometheus_text)
 	if (system("python3 -c ''"))
 		return;
 	some_caches();
-	check_with("python3 -c 'import re, sys\n"
-	           "series, typed = set(), {}\n"
-	           "for line in sys.stdin:\n"
-	           "    assert line.endswith(\"\\n\") and line.isascii()\n"
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		qslab_cache_create(names[i], 64, 0, QSLAB_CACHE_ISOLATE, NULL); /* merged ones are not there */
+	check_with("python3 -c 'import re, sys\n" NAMES_READ
+	           "names.append(\"quote \\\\\\\" back \\\\\\\\ line \\\\n \\u00e4\")\n"
+	           "series, typed, named = set(), {}, set()\n"
+	           "for line in sys.stdin.buffer.read().decode().split(\"\\n\")[:-1]:\n"
+	           "    line += \"\\n\"\n"
 	           "    if line.startswith(\"# TYPE \"):\n"
 	           "        name, kind = line.split()[2:]\n"
 	           "        assert name not in typed and kind in (\"gauge\", \"counter\")\n"
@@ -300,5 +322,8 @@ Test(stats, prometheus_text)
 	           "        assert m and m[1] in typed, line\n"
 	           "        assert (m[1], m[2]) not in series, line\n"
 	           "        series.add((m[1], m[2]))\n"
+	           "        cache = re.match(r\"\\{cache=\\\"((?:[^\\\"\\\\]|\\\\.)*)\\\"\", m[2] or \"\")\n"
+	           "        named.add(cache and cache[1])\n"
+	           "assert [n for n in names if n not in named] == [], named\n"
 	           "assert len(series) > 30'", text_of(qslab_stats_prometheus));
 }

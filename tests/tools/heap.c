@@ -6,6 +6,7 @@
  *                        for a grace period that a stalled reader holds up, in arrays and in the chain
  *     heap dies          the same, and aborts, for a core file
  *     heap fragmented    most of many objects freed, at random
+ *     heap names         caches whose names are UTF-8, or are not, or would command a terminal
  *     heap load          threads that allocate, free and retire without pause
  *     heap wrong-WHAT    its own account is false: count, bit, map, magazine, list; or version: its segment is another's
  */
@@ -22,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 #include <urcu/urcu-qsbr.h>
 
@@ -291,6 +293,25 @@ static void spoil(const char *what)
 	_exit(0);
 }
 
+/* From 1008 bytes on, one cache of each size; the process's own name is no UTF-8 either. */
+static void name_caches(void)
+{
+	static const char *const names[] = {"\xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80", "\xff-\xc3", "a\033[2Jb\n\xc2\x9b\"",
+	                                    "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80"
+	                                    "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80"};
+
+	prctl(PR_SET_NAME, "he\xffp");
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		struct qslab_cache *cache = qslab_cache_create(names[i], 1008 + 8 * i, 0, QSLAB_CACHE_ISOLATE, NULL);
+		for (int n = 0; n < 1000; n++)
+			if (!cache || !qslab_cache_alloc(cache))
+				abort();
+	}
+	puts("{}");
+	fflush(stdout);
+	wait_for_end();
+}
+
 int main(int count, char **arguments)
 {
 	const char *mode = count == 2 ? arguments[1] : "";
@@ -299,6 +320,8 @@ int main(int count, char **arguments)
 		known(!strcmp(mode, "dies"));
 	else if (!strcmp(mode, "fragmented"))
 		fragmented();
+	else if (!strcmp(mode, "names"))
+		name_caches();
 	else if (!strcmp(mode, "load"))
 		load();
 	else if (!strncmp(mode, "wrong-", 6))
