@@ -13,7 +13,8 @@
  */
 static inline bool link_fits(size_t offset, uint64_t divisor)
 {
-	return !__builtin_mul_overflow_p(offset, divisor, (uint64_t)0);
+	uint64_t product;
+	return !__builtin_mul_overflow(offset, divisor, &product);
 }
 
 /* Appends with no lock; false if the slow path must. The link lies `offset` bytes into the object. */
