@@ -3,8 +3,8 @@
  *
  * In front of the source stands a cache of free spans by page count, up to SPAN_CACHED_PAGES; longer spans go to the
  * source directly, which splits and merges them, and so do the cached ones when they are more than 8 MiB and a 16th of
- * what is live, and none is of the length that is wanted. Both hold dirty pages. There is no helper thread, so memory goes back while it is being freed: when
- * the dirty bytes exceed the budget, all of them are purged. The budget is
+ * what is live, and none is of the length that is wanted. Both hold dirty pages. There is no helper thread, so memory
+ * goes back while it is being freed: when the dirty bytes exceed the budget, all of them are purged. The budget is
  *
  *     max(2 MiB, live / 32) + credit
  *

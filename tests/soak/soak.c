@@ -14,11 +14,13 @@
 
 /*
  * Of RSS: once memory has been given back, and before, when as much as spans hold and QSLAB_RETAIN may be kept for a
- * program that swings. Our page map and jemalloc's take 16 bytes for each page of addresses that was ever in use. The hardened mode has quarantines, takes objects from slabs at random, and counts 256 MiB of
- * addresses that it protects among what spans hold. Not in the debug mode: records of addresses are never removed.
+ * program that swings. Our page map and jemalloc's take 16 bytes for each page of addresses that was ever in use. The
+ * hardened mode has quarantines, takes objects from slabs at random, and counts 256 MiB of addresses that it protects
+ * among what spans hold. Not in the debug mode: records of addresses are never removed.
  */
 #define BOUND(live, mapped) ((live) / 10 * 13 + (mapped) / 4096 * 16 + (exact ? 64 : 128) * MIB)
-#define BOUND_KEPT(live, mapped, spans) (BOUND(live, mapped) + (spans) / 32 * 65 + (exact ? 324 : 580) * MIB) /* the budget (alloc/span.h), and a recount's room */
+/* The budget (alloc/span.h). */
+#define BOUND_KEPT(live, mapped, spans) (BOUND(live, mapped) + (spans) / 32 * 65 + (exact ? 324 : 580) * MIB)
 #define FLAT (4 * MIB)                             /* no more growth than this, and three standard errors */
 enum { THREADS_MOST = 256, LINE_SECONDS = 10, FIT_LEAST = 12 }; /* fewer phases say nothing about growth */
 
