@@ -32,7 +32,7 @@ static inline size_t bulk_take(struct magazine *magazine, bool marks, size_t cou
 /* The last checks of a free, and the object into its slot; false, and nothing is done, if the slow path must. */
 static inline bool bulk_put(bool marks, uint32_t mark, void *object, uint64_t to_end, uint64_t divisor, void **slot)
 {
-	if (unlikely(to_end * divisor >= divisor)) /* is_start */
+	if (unlikely(!is_start_before(to_end, divisor)))
 		return false;
 	if (unlikely(marks ? *mark_of(object) == mark : slot[-1] == object))
 		return false;

@@ -21,10 +21,16 @@ static inline void *fast_malloc(size_t size)
 	return object;
 }
 
+/* Is there a start so many bytes before the end of a slab of the class whose divisor is given? */
+static inline bool is_start_before(uint64_t to_end, uint64_t divisor)
+{
+	return to_end * divisor < divisor;
+}
+
 /* True if the address is the start of a slab object of the entry's class, whose divisor is given. */
 static inline bool is_start(uint64_t entry, const void *address, uint64_t divisor)
 {
-	return entry_to_end(entry, address) * divisor < divisor;
+	return is_start_before(entry_to_end(entry, address), divisor);
 }
 
 /* Into a magazine; false if the slow path must. */

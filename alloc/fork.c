@@ -10,13 +10,11 @@
  */
 #define _GNU_SOURCE
 #include "cache.h"
-#include "class.h"
 #include "debug.h"
 #include "gate.h"
 #include "harden.h"
 #include "large.h"
 #include "meta.h"
-#include "option.h"
 #include "profile.h"
 #include "region.h"
 #include "segment.h"

@@ -275,7 +275,7 @@ static void after_free(void)
 		cache.purged_seen = purged;
 		store_relaxed(&span_purges, load_relaxed(&span_purges) + 1);
 	}
-	bool waiting = cache.waiting && !gate_is_closed();
+	bool waiting = cache.waiting;
 	lock_drop(&cache.lock);
 	if (unlikely(waiting))
 		drain_waiting();
@@ -326,7 +326,7 @@ bool span_shrink(struct span span, size_t pages, size_t new_pages)
  */
 static void drain_waiting(void)
 {
-	if (!lock_try(&cache.lock))
+	if (gate_is_closed() || !lock_try(&cache.lock))
 		return;
 	uint64_t chain = cache.waiting;
 	cache.waiting = 0;
@@ -365,8 +365,7 @@ bool span_extend(struct span span, size_t pages, size_t new_pages)
 bool span_trim(void)
 {
 	int saved = errno;
-	if (!gate_is_closed())
-		drain_waiting(); /* perhaps nobody frees again */
+	drain_waiting(); /* perhaps nobody frees again */
 	lock_take(&cache.lock);
 	while (cache.purging) {
 		lock_drop(&cache.lock);

@@ -81,27 +81,6 @@ static void run_random_live_big_span(struct run *run, const struct pattern *patt
     run->operations = count;
 }
 
-static void run_random_live_large(struct run *run, const struct pattern *pattern)
-{
-    enum { SLOTS = 32, SMALLEST = 256 << 10, LARGEST = 2 << 20 };
-    struct object slots[SLOTS];
-    struct rng rng = rng_seeded(10);
-    uint64_t count = scaled(run, 800000);
-
-    (void)pattern;
-    for (uint32_t i = 0; i < SLOTS; i++)
-        object_make_random(&slots[i], &rng, SMALLEST, LARGEST);
-    clock_start(run);
-    for (uint64_t i = 0; i < count; i++) {
-        struct object *slot = &slots[rng_range(&rng, 0, SLOTS - 1)];
-        run->checksum += object_drop(slot);
-        object_make_random(slot, &rng, SMALLEST, LARGEST);
-    }
-    clock_stop(run);
-    run->checksum += drop_all(slots, SLOTS);
-    run->operations = count;
-}
-
 /* Pointers only: a million of struct object would add 16 MB to the 64 MB measured. */
 static void run_batch(struct run *run, const struct pattern *pattern)
 {
@@ -277,25 +256,40 @@ static void large_make(struct object *object, struct rng *rng)
     object_touch(object, 4096, 4096);
 }
 
-static void run_large(struct run *run, const struct pattern *pattern)
+static void page_run_make(struct object *object, struct rng *rng)
 {
-    enum { SLOTS = 20 };
-    struct object *slots = map_array(SLOTS * sizeof *slots);
-    struct rng rng = rng_seeded(6);
-    uint64_t count = scaled(run, 600);
+    object_make_random(object, rng, 256u << 10, 2u << 20);
+}
 
-    (void)pattern;
-    for (uint32_t i = 0; i < SLOTS; i++)
-        large_make(&slots[i], &rng);
+/* So many live blocks, a random one replaced each time. */
+static void replace_random(struct run *run, struct rng rng, uint32_t live, uint64_t count,
+                           void (*make)(struct object *object, struct rng *rng))
+{
+    struct object *slots = map_array(live * sizeof *slots);
+
+    for (uint32_t i = 0; i < live; i++)
+        make(&slots[i], &rng);
     clock_start(run);
     for (uint64_t i = 0; i < count; i++) {
-        struct object *slot = &slots[rng_range(&rng, 0, SLOTS - 1)];
+        struct object *slot = &slots[rng_range(&rng, 0, live - 1)];
         run->checksum += object_drop(slot);
-        large_make(slot, &rng);
+        make(slot, &rng);
     }
     clock_stop(run);
-    run->checksum += drop_all(slots, SLOTS);
+    run->checksum += drop_all(slots, live);
     run->operations = count;
+}
+
+static void run_large(struct run *run, const struct pattern *pattern)
+{
+    (void)pattern;
+    replace_random(run, rng_seeded(6), 20, scaled(run, 600), large_make);
+}
+
+static void run_random_live_large(struct run *run, const struct pattern *pattern)
+{
+    (void)pattern;
+    replace_random(run, rng_seeded(10), 32, scaled(run, 800000), page_run_make);
 }
 
 /* The middle byte is made dirty too, so that a block used again shows whether it was cleared. */

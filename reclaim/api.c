@@ -33,13 +33,19 @@ static unsigned class_at(const char *call, const void *start, size_t *size)
 	return CLASS_LARGE;
 }
 
+/* The link, at `offset` in an object of that size, lies inside, all of it; or a report. */
+static void check_link(const char *call, const void *object, size_t offset, size_t size)
+{
+	if (offset > size - sizeof(struct rcu_ptr))
+		misuse_link(call, object, offset, size);
+}
+
 bool append_slow(const char *call, void *object, size_t offset)
 {
 	size_t size;
 	unsigned class = class_at(call, object, &size);
 
-	if (offset > size - sizeof(struct rcu_ptr))
-		misuse_link(call, object, offset, size);
+	check_link(call, object, offset, size);
 	if (likely(!watched))
 		return deferrer_append(call, class, object, size);
 	debug_retire(call, object);
@@ -92,9 +98,7 @@ void qslab_free_rcu_nolock_link(void *object, struct rcu_ptr *link)
 		return;
 	if (!object_find(object, &found) || found.start != object)
 		misuse_pointer("qslab_free_rcu_nolock", object);
-	size_t offset = (uintptr_t)link - (uintptr_t)object;
-	if (offset > found.size - sizeof(struct rcu_ptr))
-		misuse_link("qslab_free_rcu_nolock", object, offset, found.size);
+	check_link("qslab_free_rcu_nolock", object, (uintptr_t)link - (uintptr_t)object, found.size);
 	if (unlikely(watched))
 		debug_retire("qslab_free_rcu_nolock", object);
 	push(link, link);

@@ -255,18 +255,25 @@ Test(cache, shrink_and_memory)
 	cr_assert_eq(qslab_cache_destroy(cache), 0);
 }
 
-/* Up to the last object that 64 MiB more have room for, when fresh memory has long been refused now and then. */
-static void allocates_to_the_end(void)
+static void leave_room(size_t bytes)
 {
-	struct qslab_cache *caches[] = {isolated(1000), qslab_cache_create("merged", 1000, 0, 0, NULL)};
-	size_t pages = 0, made = 0;
+	size_t pages = 0;
 	FILE *statm = fopen("/proc/self/statm", "r");
 
 	if (!statm || fscanf(statm, "%zu", &pages) != 1)
 		_exit(1);
 	fclose(statm);
-	struct rlimit limit = {pages * 4096 + (64 << 20), RLIM_INFINITY};
+	struct rlimit limit = {pages * 4096 + bytes, RLIM_INFINITY};
 	setrlimit(RLIMIT_AS, &limit);
+}
+
+/* Up to the last object that 64 MiB more have room for, when fresh memory has long been refused now and then. */
+static void allocates_to_the_end(void)
+{
+	struct qslab_cache *caches[] = {isolated(1000), qslab_cache_create("merged", 1000, 0, 0, NULL)};
+	size_t made = 0;
+
+	leave_room(64 << 20);
 	for (errno = 77; qslab_cache_alloc(caches[made % 2]); made++)
 		if (errno != 77)
 			_exit(2);
@@ -373,14 +380,8 @@ static void takes_all_memory(unsigned flags)
 	enum { MOST = 1 << 17 };
 	static void *objects[MOST];
 	struct qslab_cache *cache = qslab_cache_create("bulk", 1000, 0, flags, NULL);
-	size_t pages = 0;
-	FILE *statm = fopen("/proc/self/statm", "r");
 
-	if (!statm || fscanf(statm, "%zu", &pages) != 1)
-		_exit(1);
-	fclose(statm);
-	struct rlimit limit = {pages * 4096 + (32 << 20), RLIM_INFINITY};
-	setrlimit(RLIMIT_AS, &limit);
+	leave_room(32 << 20);
 	errno = 77;
 	size_t made = qslab_cache_alloc_bulk(cache, MOST, objects);
 	if (errno != ENOMEM || made < 10000 || made >= MOST)
