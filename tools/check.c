@@ -1,7 +1,7 @@
 /*
  * qslab check: does a process's own account of its memory agree with itself?
  *
- * What one reading doubts may be torn: an object on its way, a list that changed meanwhile. So it is read again, and a
+ * What one reading doubts may be torn: an object on its way. So it is read again, and a
  * violation is what STREAK readings in a row have doubted, for LASTING_NS at least: longer than a thread that was put
  * to sleep in the middle of a change. What counts for the whole process is compared only when two readings in a row
  * are the same: then it was at rest.
@@ -57,42 +57,6 @@ static void __attribute__((format(printf, 4, 5))) complain(struct doubts *doubts
 	vsnprintf(doubt.text, sizeof doubt.text, format, arguments);
 	va_end(arguments);
 	add(doubts, &doubt);
-}
-
-/* ---- lists of slabs ------------------------------------------------------------------------------------------ */
-
-static int by_descriptor(const void *a, const void *b)
-{
-	const struct slab_view *x = *(struct slab_view *const *)a, *y = *(struct slab_view *const *)b;
-	return x->descriptor < y->descriptor ? -1 : x->descriptor > y->descriptor;
-}
-
-static const struct slab_view *find(struct slab_view **sorted, size_t count, uint64_t descriptor)
-{
-	struct slab_view key = {.descriptor = descriptor}, *wanted = &key;
-	struct slab_view **found = bsearch(&wanted, sorted, count, sizeof *sorted, by_descriptor);
-	return found ? *found : NULL;
-}
-
-/* Neighbours in a bin's list know each other, and are of one heap and class. A slab all free may be in no list. */
-static void check_lists(const struct allocator *allocator, struct doubts *doubts)
-{
-	size_t count = allocator->slab_count;
-	struct slab_view **sorted = need(malloc((count + 1) * sizeof *sorted));
-
-	for (size_t i = 0; i < count; i++)
-		sorted[i] = &allocator->slabs[i];
-	qsort(sorted, count, sizeof *sorted, by_descriptor);
-	for (size_t i = 0; i < count; i++) {
-		const struct slab_view *slab = &allocator->slabs[i];
-		if (slab->torn || !slab->next || slab->nfree == slab->objects)
-			continue;
-		const struct slab_view *next = find(sorted, count, slab->next);
-		if (!next || (!next->torn && (next->prev != slab->descriptor || next->heap != slab->heap ||
-		                              next->class != slab->class)))
-			complain(doubts, DOUBT_LIST, slab->address, "slab 0x%lx: its list is broken after it", slab->address);
-	}
-	free(sorted);
 }
 
 /* ---- the whole, at rest ------------------------------------------------------------------------------------------ */
@@ -169,7 +133,6 @@ static void judge(const struct snapshot *snapshot, uint64_t *digest, struct doub
 		const struct allocator *allocator = &snapshot->allocators[a];
 		for (size_t i = 0; i < allocator->doubt_count; i++)
 			add(doubts, &allocator->doubts[i]);
-		check_lists(allocator, doubts);
 		mix(digest, digest_of(allocator));
 		totals->slabs += allocator->slab_count;
 		totals->torn += allocator->torn;
@@ -219,7 +182,7 @@ static bool read_once(struct reader *reader, struct doubts *standing, uint64_t *
                       struct failure *why)
 {
 	struct doubts seen = {NULL, 0, 0};
-	struct snapshot *snapshot = reader_snapshot(reader, 0, why);
+	struct snapshot *snapshot = reader_snapshot(reader, SNAPSHOT_LISTS, why);
 
 	if (!snapshot)
 		return false;

@@ -194,6 +194,8 @@ static bool read_allocator(struct work *work)
 	if (!read_rcu(work) || (work->with_profile && !read_profile(work)))
 		return false;
 	sum_up(work);
+	if (work->with_lists)
+		read_lists(work);
 	return true;
 }
 
@@ -276,6 +278,7 @@ static struct snapshot *take(struct reader *reader, unsigned what, struct failur
 			.segment = &found[i].segment,
 			.with_memory = what & SNAPSHOT_MEMORY,
 			.with_profile = what & SNAPSHOT_PROFILE,
+			.with_lists = what & SNAPSHOT_LISTS,
 			.naps = NAPS,
 			.looks = LOOKS,
 		};

@@ -19,7 +19,8 @@
  *
  * and what they cannot hide, a process whose own data contradict each other, stands in `doubts` and in the slabs'
  * nfree and announced; check.c decides by reading again. (An object in a magazine or array whose slab says that it is
- * free is looked at once more before it is doubted: nearly always it has come back meanwhile.)
+ * free is looked at once more before it is doubted: nearly always it has come back meanwhile. So are two slabs that do
+ * not seem to be neighbours in their list.)
  */
 #ifndef QSLAB_TOOLS_READER_H
 #define QSLAB_TOOLS_READER_H
@@ -209,6 +210,7 @@ const char *reader_name(const struct reader *reader);
 enum {
 	SNAPSHOT_MEMORY = 1,         /* also what is resident: reads smaps and pagemap, milliseconds for big processes */
 	SNAPSHOT_PROFILE = 2,        /* also the samples of the heap profile */
+	SNAPSHOT_LISTS = 4,          /* also whether slabs' lists hold together, in `doubts` */
 };
 struct snapshot *reader_snapshot(struct reader *reader, unsigned what, struct failure *why);
 void snapshot_free(struct snapshot *snapshot);

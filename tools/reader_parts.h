@@ -26,7 +26,7 @@ struct work {
 	struct source *source;
 	struct allocator *out;
 	const struct qslab_segment *segment;
-	bool with_memory, with_profile;
+	bool with_memory, with_profile, with_lists;
 	uint64_t map;            /* address of the page map */
 	uint64_t map_size;       /* its bytes */
 	uint64_t *entries;       /* the page map */
@@ -105,6 +105,7 @@ bool read_heaps(struct work *work);
 bool read_rcu(struct work *work);
 bool read_profile(struct work *work);  /* if with_profile */
 void sum_up(struct work *work);        /* classes and heaps from slabs */
+void read_lists(struct work *work);    /* doubts only; if with_lists */
 
 /* An object that was found somewhere, listed by address. */
 struct found {

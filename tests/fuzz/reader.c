@@ -138,7 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		REQUIRE(why.text[0]);
 		return 0;
 	}
-	struct snapshot *snapshot = reader_snapshot(reader, SNAPSHOT_MEMORY | SNAPSHOT_PROFILE, &why);
+	struct snapshot *snapshot = reader_snapshot(reader, SNAPSHOT_MEMORY | SNAPSHOT_PROFILE | SNAPSHOT_LISTS, &why);
 	REQUIRE(snapshot ? size >= 6 || snapshot->allocators->slab_count : why.text[0] && size >= 6);
 	if (snapshot)
 		check(snapshot);

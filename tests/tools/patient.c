@@ -10,6 +10,7 @@
  *     patient healthy       nothing of this
  *     patient sites         objects that live, wait for a grace period, or pin slabs, each from a function of its own
  *     patient swinging      takes memory and gives it back, as fast as it can
+ *     patient replacing     frees and allocates objects that are few to a slab, so that slabs' lists change all the time
  *     patient growing       grows to half a GiB, in a second or two, once its stdin says so
  *     patient layout        slabs of one size, each as full as it says; large objects
  */
@@ -256,6 +257,39 @@ static void swinging(void)
 	_exit(0);
 }
 
+static void *replace(void *nothing)
+{
+	static void *all[2000];
+	unsigned random = 1;
+
+	for (;;) {
+		for (unsigned i = 0; i < 300; i++) {
+			random = random * 1103515245 + 12345;
+			unsigned slot = (random >> 8) % 2000;
+			qslab_free(all[slot]);
+			all[slot] = NULL;
+		}
+		usleep(500);
+		for (unsigned i = 0; i < 2000; i++)
+			if (!all[i])
+				all[i] = qslab_malloc(16384);
+		usleep(500);
+	}
+	return nothing;
+}
+
+static void replacing(void)
+{
+	pthread_t thread;
+
+	for (unsigned i = 0; i < 1000000; i++)
+		object(16 + i % 500); /* takes a while to read */
+	pthread_create(&thread, NULL, replace, NULL);
+	puts("{}");
+	wait_for_end();
+	_exit(0);
+}
+
 static void *grow(void *nothing)
 {
 	for (unsigned i = 0; i < 512; i++) {
@@ -307,7 +341,7 @@ int main(int count, char **arguments)
 		void (*run)(void);
 	} modes[] = {{"fragmented", fragmented}, {"leaking", leaking}, {"stalled", stalled}, {"hoarding", hoarding},
 	             {"caching", caching}, {"healthy", healthy}, {"sites", sites}, {"layout", layout},
-	             {"swinging", swinging}, {"growing", growing}};
+	             {"swinging", swinging}, {"replacing", replacing}, {"growing", growing}};
 
 	for (unsigned i = 0; count == 2 && i < sizeof modes / sizeof *modes; i++)
 		if (!strcmp(arguments[1], modes[i].name)) {
