@@ -54,7 +54,7 @@ size_t qslab_usable_size(const void *object)
 void *qslab_object_start(const void *address)
 {
 	struct object object;
-	return object_find(address, &object) ? object.start : NULL;
+	return object_around(address, &object) ? object.start : NULL;
 }
 
 size_t qslab_object_size(const void *address)
@@ -66,7 +66,7 @@ size_t qslab_object_size(const void *address)
 bool qslab_owns(const void *address)
 {
 	struct object object;
-	return object_find(address, &object);
+	return object_around(address, &object);
 }
 
 bool qslab_trim(void)

@@ -40,7 +40,7 @@ uint64_t harden_random(uint64_t bound)
 /* ---- seals -------------------------------------------------------------------------------------------------- */
 
 #define SEAL_LENGTH_SHIFT 48
-#define PADDING_MOST 0xffffu
+#define PADDING_MOST (0xffffu - SEAL_SIZE) /* so that with the seal it fits 16 bits (walk.c), too */
 #define PREFETCH_MOST 512 /* beyond it the processor has seen where it goes */
 
 _Static_assert(MEDIUM_MAX / 8 + PAGE_SIZE <= PADDING_MOST, "what rounding to a class adds fits a seal");

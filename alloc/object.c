@@ -4,7 +4,7 @@
 #include "layout.h"
 #include "region.h"
 
-bool object_find(const void *address, struct object *object)
+bool object_around(const void *address, struct object *object)
 {
 	if (!region_has(address))
 		return false;
@@ -19,13 +19,20 @@ bool object_find(const void *address, struct object *object)
 		*object = (struct object){slab_object(slab, index), slab->size, class, slab};
 		if (unlikely(class >= CLASS_OWN) && (classes[class].traits & CLASS_DEFER))
 			object->size -= sizeof(void *);
-		if (unlikely(hardened) && class < CLASS_OWN)
-			object->size = harden_usable(object->start, slab->size);
 		return true;
 	}
 	struct large *large = large_find(address);
 	if (!large)
 		return false;
 	*object = (struct object){large_start(large), large_usable(large), CLASS_LARGE, large};
+	return true;
+}
+
+bool object_find(const void *address, struct object *object)
+{
+	if (!object_around(address, object))
+		return false;
+	if (unlikely(hardened) && object->class < CLASS_LARGE)
+		object->size = harden_usable(object->start, object->size);
 	return true;
 }

@@ -17,8 +17,8 @@
 struct walk_slab {
 	uintptr_t first;
 	uint32_t size, objects, words;
-	bool sealed;               /* an object's size is in its seal (harden.h) */
 	uint64_t *live, *deferred; /* bitmaps */
+	uint16_t *beyond;          /* in the hardened mode: of each object, the bytes behind what may be used; 0: no seal */
 };
 
 struct walk_large {
@@ -31,11 +31,12 @@ struct walk {
 	size_t bytes;              /* of this mapping */
 	size_t pages;              /* of the region as it was then */
 	size_t slab_count, large_count, word_count;
-	size_t slab_most, word_most;
+	size_t slab_most, word_most; /* words of bitmaps; half as many may be live[] */
 	uint32_t *owner;           /* by page, of a span's every page: 0, or slab number * 2 + 1, or large number * 2 + 2 */
 	struct walk_slab *slabs;
 	struct walk_large *larges; /* as many as pages */
 	uint64_t *words;
+	uint16_t *beyond;          /* 64 for each word of live[]; NULL but in the hardened mode */
 };
 
 /* ---- taking it ------------------------------------------------------------------------------------------------ */
@@ -56,6 +57,7 @@ static struct walk *reserve(size_t pages)
 	size_t slab = carve(&bytes, slabs * sizeof(struct walk_slab));
 	size_t large = carve(&bytes, pages * sizeof(struct walk_large));
 	size_t word = carve(&bytes, words * sizeof(uint64_t));
+	size_t beyond = carve(&bytes, hardened ? words / 2 * 64 * sizeof(uint16_t) : 0);
 	char *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (start == MAP_FAILED)
@@ -70,6 +72,7 @@ static struct walk *reserve(size_t pages)
 		.slabs = (void *)(start + slab),
 		.larges = (void *)(start + large),
 		.words = (void *)(start + word),
+		.beyond = hardened ? (void *)(start + beyond) : NULL,
 	};
 	return walk;
 }
@@ -78,6 +81,20 @@ static void own(struct walk *walk, const void *start, size_t pages, size_t owner
 {
 	for (size_t page = region_page(start), end = page + pages; page < end && page < walk->pages; page++)
 		walk->owner[page] = (uint32_t)owner;
+}
+
+/*
+ * Heap's lock. An object's size is in its seal (harden.h), which is there as long as its slab: before any visit, which
+ * may free it, and before other threads do.
+ */
+static void note_sizes(const struct walk_slab *slab)
+{
+	for (uint32_t w = 0; w < slab->words; w++)
+		for (uint64_t bits = slab->live[w]; bits; bits &= bits - 1) {
+			unsigned index = w * 64 + (unsigned)__builtin_ctzll(bits);
+			size_t usable = harden_usable((void *)(slab->first + (size_t)index * slab->size), slab->size);
+			slab->beyond[index] = usable ? (uint16_t)(slab->size - usable) : 0;
+		}
 }
 
 /* Heap's lock. What came after the region was measured is left out. */
@@ -92,11 +109,11 @@ static void add_slab(struct walk *walk, struct slab *slab)
 	*to = (struct walk_slab){
 		.first = slab->first,
 		.size = slab->size,
-		.sealed = hardened && slab->class < CLASS_OWN,
 		.objects = slab->objects,
 		.words = slab->words,
 		.live = walk->words + walk->word_count,
 		.deferred = walk->words + walk->word_count + words,
+		.beyond = hardened && slab->class < CLASS_OWN ? walk->beyond + walk->word_count / 2 * 64 : NULL,
 	};
 	walk->word_count += 2 * words;
 	for (unsigned w = 0; w < words; w++) {
@@ -104,6 +121,8 @@ static void add_slab(struct walk *walk, struct slab *slab)
 		uint64_t all = left >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << left) - 1;
 		to->live[w] = all & ~(load_relaxed(&slab_bits(slab)[w]) | load_relaxed(&slab->remote[w]));
 	}
+	if (to->beyond)
+		note_sizes(to);
 	own(walk, slab_span(slab).start, classes[slab->class].pages, walk->slab_count++ * 2 + 1);
 }
 
@@ -239,6 +258,13 @@ struct visitor {
 	size_t calls;
 };
 
+static size_t size_of(const struct walk_slab *slab, unsigned index)
+{
+	if (likely(!slab->beyond))
+		return slab->size;
+	return slab->beyond[index] ? slab->size - slab->beyond[index] : 0;
+}
+
 static bool visit_slab(const struct walk_slab *slab, struct visitor *visitor)
 {
 	for (uint32_t w = 0; w < slab->words; w++) {
@@ -246,9 +272,8 @@ static bool visit_slab(const struct walk_slab *slab, struct visitor *visitor)
 			unsigned index = w * 64 + (unsigned)__builtin_ctzll(bits);
 			bool deferred = slab->deferred[w] >> index % 64 & 1;
 			void *object = (void *)(slab->first + (size_t)index * slab->size);
-			size_t size = slab->sealed ? harden_usable(object, slab->size) : slab->size;
 			visitor->calls++;
-			if (visitor->visit(object, size, deferred, visitor->argument))
+			if (visitor->visit(object, size_of(slab, index), deferred, visitor->argument))
 				return false;
 		}
 	}

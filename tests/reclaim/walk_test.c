@@ -122,7 +122,8 @@ Test(walk, exactly_the_live_objects)
 			continue;
 		}
 		cr_assert(found, "object %d was not found", i);
-		cr_assert_eq(found->size, qslab_usable_size(made[i].object));
+		cr_assert_eq(found->size, qslab_usable_size(made[i].object), "object %d: %zu bytes, not %zu", i, found->size,
+		             qslab_usable_size(made[i].object));
 		cr_assert_eq(found->state, made[i].fate == LIVE ? QSLAB_OBJECT_LIVE : QSLAB_OBJECT_DEFERRED);
 		expected++;
 		deferred += made[i].fate == RETIRED;
@@ -202,6 +203,43 @@ Test(walk, visit_may_allocate_and_free)
 	cr_assert_eq(qslab_heap_walk(merged, see, seen), -1);
 	cr_assert_eq(errno, EINVAL);
 	cr_assert_eq(qslab_cache_destroy(merged), 0);
+}
+
+enum { GOING = 5000 };
+static void *going[GOING];
+static size_t going_size[GOING];
+
+/* All go at the first visit, with their memory. */
+static int goes(void *object, size_t size, enum qslab_object_state state, void *visits)
+{
+	static bool gone;
+	int number = 0;
+
+	while (number < GOING && going[number] != object)
+		number++;
+	if (number == GOING)
+		return 0;
+	cr_assert_eq(size, going_size[number], "%zu bytes, not %zu", size, going_size[number]);
+	++*(int *)visits;
+	for (int i = 0; i < GOING && !gone; i++)
+		qslab_free(going[i]);
+	if (!gone)
+		qslab_trim();
+	gone = true;
+	return 0;
+}
+
+/* What a visit says was there before the first one: the object may be gone, and its slab. */
+Test(walk, visit_of_what_is_gone)
+{
+	int visits = 0;
+
+	for (int i = 0; i < GOING; i++) {
+		going[i] = qslab_malloc(900 + (size_t)i % 200);
+		going_size[i] = qslab_usable_size(going[i]);
+	}
+	cr_assert_geq(qslab_heap_walk(NULL, goes, &visits), GOING);
+	cr_assert_eq(visits, GOING);
 }
 
 /* ---- statistics ----------------------------------------------------------------------------------------------------- */
