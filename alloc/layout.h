@@ -3,7 +3,7 @@
  *
  * An object of a slab is in exactly one place:
  *
- *     live       the program has it, or a sampled object that stands for it (profile.h)
+ *     live       the program has it, or a sampled object that stands for it (profile.h), or vacant.c for a moment
  *     magazine   in one heap's magazine or returns (only that heap's thread reads or writes them)
  *     free       its bit is set in its slab's free[] (the lock of the slab's heap)
  *     remote     its bit is set in its slab's remote[], freed by another heap's thread, not yet taken in
@@ -72,6 +72,7 @@ struct slab {
 	uint16_t words;             /* const */
 	uint32_t born;              /* const: second of CLOCK_MONOTONIC; for tools */
 	bool guarded;               /* const: its span's last page, beyond its own, is a guard (guard.h) */
+	uint16_t vacated;           /* heap's lock: nfree when its vacant pages last went back (vacant.h) */
 	/* any thread */
 	_Alignas(CACHE_LINE) atomic_uint announced;
 	atomic_bool moving;         /* both heaps' locks: it is about to change heap, or not (move_slab) */
@@ -218,8 +219,9 @@ struct heap {
 	struct lock lock;
 	atomic_int state;                       /* orphans lock */
 	atomic_int tid;                         /* of the heap's thread, for those who look from outside; 0: it is gone */
-	unsigned slow_calls;                    /* the heap's thread: paces span_tick */
+	unsigned slow_calls;                    /* the heap's thread: paces span_tick and vacant_tick */
 	unsigned purges;                        /* the heap's thread: span_purges when its magazines were last flushed for one */
+	atomic_uint awake;                      /* the heap's thread: second of CLOCK_MONOTONIC of its last vacant_tick */
 	struct heap *all_next;                  /* const once published */
 	struct heap *orphan_next;               /* orphans lock */
 	struct returns *_Atomic returns;        /* the heap's thread: set once, if it samples (profile.h) */

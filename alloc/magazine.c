@@ -4,6 +4,7 @@
 #include "meta.h"
 #include "profile.h"
 #include "span.h"
+#include "vacant.h"
 
 #include <errno.h>
 #include <string.h>
@@ -222,12 +223,16 @@ static void pace(struct heap *heap)
 {
 	unsigned purges = load_relaxed(&span_purges);
 
-	if (++heap->slow_calls % TICK_EVERY == 0)
+	bool now = ++heap->slow_calls % TICK_EVERY == 0;
+	if (now)
 		span_tick();
 	if (unlikely(heap->purges != purges)) {
 		heap->purges = purges;
 		heap_flush_all(heap, true);
+		now = true;
 	}
+	if (now)
+		vacant_tick(heap);
 }
 
 void heap_overflow(struct heap *heap, unsigned class, void *object)

@@ -67,7 +67,7 @@ struct slab *slab_create(unsigned class, struct heap *heap)
 	slab->from_mmap = span.from_mmap;
 	slab->born = now();
 	slab->guarded = hardened && guard_add(span, span_pages(class));
-	slab->scan = 0;
+	slab->scan = slab->vacated = 0;
 	slab->next = slab->prev = NULL;
 	store_relaxed(&slab->nfree, info->objects);
 	store_relaxed(&slab->heap, heap);

@@ -9,6 +9,7 @@
 #include "object.h"
 #include "profile.h"
 #include "sample.h"
+#include "vacant.h"
 
 #include <errno.h>
 #include <string.h>
@@ -237,5 +238,6 @@ bool trim(void)
 		heap_flush_all(heap, false);
 	heap_trim(CLASS_NONE);
 	large_trim();
-	return span_trim();
+	bool any = !tracking && vacant_discard(); /* that mode looks at what is in free objects */
+	return span_trim() || any;
 }

@@ -108,7 +108,8 @@ QSLAB_API bool qslab_owns(const void *address);
 
 /*
  * Returns to the system, now, all memory that no live object and no other thread's magazine needs.
- * True if any was returned. Takes every heap's lock in turn; costs a system call per run of free pages.
+ * True if any was returned. Takes every heap's lock in turn; costs a system call per run of free pages, and of free
+ * objects in slabs that stay.
  */
 QSLAB_API bool qslab_trim(void);
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 static size_t resident(void)
 {
@@ -18,6 +19,13 @@ static size_t resident(void)
 }
 
 #define MIB ((size_t)1 << 20)
+
+static size_t live(void)
+{
+	struct qslab_memory memory;
+	qslab_memory(&memory);
+	return memory.live;
+}
 
 static void **fill(size_t bytes, size_t (*size)(uint64_t *), size_t *count)
 {
@@ -115,6 +123,83 @@ Test(pressure, trim_gives_back_what_large_objects_do_not_use, .disabled = SANITI
 	}
 }
 
+/* ---- slabs that one object keeps ---- */
+
+enum { SPREAD = 64 * 2048, OBJECT = 512, KEPT_OF = 128 }; /* 64 MiB, and one object of each slab */
+static char *spread[SPREAD];
+
+static void spread_out(void)
+{
+	for (size_t i = 0; i < SPREAD; i++)
+		spread[i] = memset(qslab_malloc(OBJECT), (int)(i / KEPT_OF), OBJECT);
+	for (size_t i = 0; i < SPREAD; i++)
+		if (i % KEPT_OF)
+			qslab_free(spread[i]);
+}
+
+/* And the others can be had again, once each. */
+static void check_spread(void)
+{
+	for (size_t i = 0; i < SPREAD; i++)
+		if (i % KEPT_OF)
+			spread[i] = memset(qslab_malloc(OBJECT), (int)(i / KEPT_OF), OBJECT);
+	for (size_t i = 0; i < SPREAD; i++) {
+		for (size_t at = 0; at < OBJECT; at++)
+			cr_assert_eq(spread[i][at], (char)(i / KEPT_OF));
+		qslab_free(spread[i]);
+	}
+}
+
+Test(pressure, trim_gives_back_pages_of_slabs_that_stay, .disabled = SANITIZED)
+{
+	qslab_free(qslab_malloc(1));
+	memset(spread, 1, sizeof spread);
+	size_t before = resident();
+	spread_out();
+	cr_assert(qslab_trim());
+	cr_assert_leq(resident(), before + 16 * MIB, "%zu MiB more", (resident() - before) / MIB);
+	check_spread();
+	cr_assert_eq(live(), 0);
+}
+
+static void *spread_and_sleep(void *both)
+{
+	spread_out();
+	pthread_barrier_wait(both);
+	pthread_barrier_wait(both);
+	check_spread();
+	return NULL;
+}
+
+/* Which the calls of another thread find out, once much was purged. */
+Test(pressure, a_thread_that_sleeps_keeps_no_vacant_pages, .disabled = SANITIZED)
+{
+	pthread_t thread;
+	pthread_barrier_t both;
+	void *objects[64];
+
+	qslab_free(qslab_malloc(1));
+	memset(spread, 1, sizeof spread);
+	options.retain = 0;
+	pthread_barrier_init(&both, NULL, 2);
+	size_t before = resident();
+	cr_assert(pthread_create(&thread, NULL, spread_and_sleep, &both) == 0);
+	pthread_barrier_wait(&both);
+	qslab_free(memset(qslab_malloc(8 * MIB), 1, 8 * MIB));
+	alarm(120);
+	while (resident() > before + 16 * MIB) {
+		for (int i = 0; i < 64; i++)
+			objects[i] = qslab_malloc(16384);
+		for (int i = 0; i < 64; i++)
+			qslab_free(objects[i]);
+		usleep(10000);
+	}
+	alarm(0);
+	pthread_barrier_wait(&both);
+	pthread_join(thread, NULL);
+	cr_assert_eq(live(), 0);
+}
+
 /* ---- what is cut off ---- */
 
 Test(pressure, what_realloc_cuts_off_goes_back, .disabled = SANITIZED)
@@ -187,13 +272,6 @@ Test(pressure, threads_that_are_gone_keep_little, .disabled = SANITIZED)
 }
 
 /* ---- two threads that free ---- */
-
-static size_t live(void)
-{
-	struct qslab_memory memory;
-	qslab_memory(&memory);
-	return memory.live;
-}
 
 static void *free_it(void *object)
 {
