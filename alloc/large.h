@@ -30,7 +30,10 @@ void *large_alloc(size_t size, size_t alignment, bool zero);
 /* `pointer` was not recognised as a slab object's start: frees it, or aborts with a report. */
 void large_free(const char *call, void *pointer);
 
-/* In place, by page tables, or by copying to another span; NULL with ENOMEM. size > MEDIUM_MAX. */
+/*
+ * In place, by page tables, or by copying to another span; NULL with ENOMEM, but not for less than it has, outside the
+ * hardened mode. size > MEDIUM_MAX, or no smaller object can be had.
+ */
 void *large_resize(struct large *large, size_t size);
 
 /* Gives the span and the descriptor back. Nothing knows the object any more. */

@@ -176,6 +176,17 @@ void *resize_move(const char *call, void *start, size_t size, size_t kept)
 	return new;
 }
 
+/* Where no smaller object can be had, the old one is one. */
+static SLOW void *move_smaller(const char *call, void *start, size_t size)
+{
+	int saved = errno;
+	void *new = resize_move(call, start, size, size);
+
+	if (unlikely(!new))
+		errno = saved;
+	return new ? new : start;
+}
+
 static SLOW void *resize_slow(const char *call, void *start, size_t size)
 {
 	if (!start)
@@ -205,7 +216,11 @@ static SLOW void *resize_slow(const char *call, void *start, size_t size)
 	} else if (size > MEDIUM_MAX) {
 		return large_resize(old.descriptor, size);
 	}
-	return resize_move(call, start, size, size < old.size ? size : old.size);
+	if (size > old.size)
+		return resize_move(call, start, size, old.size);
+	void *new = move_smaller(call, start, size);
+	bool stays = new == start && old.class == CLASS_LARGE && !watched && !profiling;
+	return unlikely(stays) ? large_resize(old.descriptor, size) : new; /* its pages can be had */
 }
 
 void *resize(const char *call, void *start, size_t size)
@@ -221,7 +236,7 @@ void *resize(const char *call, void *start, size_t size)
 		return resize_move(call, start, size, old);
 	if (size >= old / 2 || class_of(size) == entry_class(entry))
 		return start; /* less than half would be lost */
-	return resize_move(call, start, size, size);
+	return move_smaller(call, start, size);
 }
 
 size_t usable_size(const char *call, const void *start)

@@ -1,4 +1,4 @@
-/* RLIMIT_AS and RLIMIT_DATA set late: NULL and ENOMEM, nothing harmed, what is freed can be had in any size. */
+/* RLIMIT_AS and RLIMIT_DATA set late: NULL and ENOMEM, nothing harmed, what is freed can be had in any size; less never fails. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
@@ -178,6 +178,43 @@ static void resized_under_limits(void)
 		_exit(77);
 }
 
+/* ---- what is made smaller when nothing can be had ---- */
+
+static void smaller_at_the_limit(void)
+{
+	static const struct { size_t size, alignment, smaller; } cases[] = {
+		{100, 16, 20}, {1000, 16, 16}, {5000, 4096, 1000}, {200000, 16, 20000}, {400000, 16, 200000}, {MIB, 16, 300000},
+		{MIB, MIB, 1000}, {8 * MIB, 16, 5 * MIB}, {8 * MIB, 16, MIB + 1}, {16 * MIB, 16, 100},
+	};
+	enum { CASES = sizeof cases / sizeof *cases };
+	unsigned char *smaller[CASES];
+	struct rlimit old;
+	size_t count = 0;
+
+	for (size_t i = 0; i < CASES; i++)
+		smaller[i] = memset(aligned_alloc(cases[i].alignment, cases[i].size), mark(i), cases[i].size);
+	getrlimit(RLIMIT_AS, &old);
+	setrlimit(RLIMIT_AS, &(struct rlimit){in_use(RLIMIT_AS) + LIMIT, old.rlim_max});
+	if (mmap(NULL, 2 * LIMIT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
+		_exit(77);
+	for (size_t size = 2 * LIMIT; size >= 8; size /= 2)
+		while (count < MOST && (objects[count] = malloc(size)))
+			count++;
+	CHECK(count < MOST);
+	for (size_t i = 0; i < CASES; i++) {
+		errno = 0;
+		CHECK((smaller[i] = realloc(smaller[i], cases[i].smaller)));
+		CHECK(errno == 0);
+		for (size_t at = 0; at < cases[i].smaller; at++)
+			CHECK(smaller[i][at] == mark(i));
+	}
+	CHECK(objects[count++] = malloc(4 * MIB)); /* what the last had */
+	for (size_t i = 0; i < CASES; i++)
+		free(smaller[i]);
+	give_back(count, 0, 1);
+	setrlimit(RLIMIT_AS, &old);
+}
+
 /* For programs/cgroup.sh: where the limit means death, a program that lives within it must get through. */
 static int within_limit(void)
 {
@@ -194,16 +231,18 @@ static int within_limit(void)
 
 int main(int count, char **arguments)
 {
-	static const char *const names[] = {"RLIMIT_AS", "RLIMIT_DATA", "resized under limits"};
+	static const char *const names[] = {"RLIMIT_AS", "RLIMIT_DATA", "resized under limits", "smaller at the limit"};
 	int status, failures = 0, skipped = 0;
 	if (count > 1 && !strcmp(arguments[1], "within"))
 		return within_limit();
 	for (size_t i = 0; i < 1000; i++)
 		live[i] = memset(malloc(2000), mark(i), 2000);
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		pid_t child = fork();
 		if (child == 0) {
-			if (i == 2)
+			if (i == 3)
+				smaller_at_the_limit();
+			else if (i == 2)
 				resized_under_limits();
 			else
 				under_rlimit(i ? RLIMIT_DATA : RLIMIT_AS);
@@ -217,5 +256,5 @@ int main(int count, char **arguments)
 		skipped += skip;
 		failures += status && !skip;
 	}
-	return failures ? 1 : skipped == 3 ? 77 : 0;
+	return failures ? 1 : skipped == 4 ? 77 : 0;
 }
