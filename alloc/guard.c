@@ -28,11 +28,25 @@ bool guard_add(struct span span, size_t pages)
 	return false;
 }
 
-void guard_remove(struct span span, size_t pages)
+/*
+ * At RLIMIT_DATA a page that was out of reach does not come back, not even as a new one. Then the next owner must not have
+ * it: the span is given up, and what it had of the limit lets the next guards come off.
+ */
+static bool give_up(struct span span, size_t pages)
 {
-	if (mprotect(last_page(span, pages), PAGE_SIZE, PROT_READ | PROT_WRITE))
-		region_renew(last_page(span, pages), PAGE_SIZE); /* or it stays protected, in the next owner's hands */
+	region_discard(span.start, (pages - 1) << PAGE_SHIFT);
+	mprotect(span.start, pages << PAGE_SHIFT, PROT_NONE);
+	return false;
+}
+
+bool guard_remove(struct span span, size_t pages)
+{
+	void *guard = last_page(span, pages);
+
+	if (unlikely(mprotect(guard, PAGE_SIZE, PROT_READ | PROT_WRITE) && !region_renew(guard, PAGE_SIZE)))
+		return give_up(span, pages);
 	atomic_fetch_sub_explicit(&guards, 1, relaxed);
+	return true;
 }
 
 /* ---- reports ------------------------------------------------------------------------------------------------ */

@@ -14,8 +14,8 @@
 /* Of a span of so many pages, the guard included: protects the last. False if it may not be. */
 bool guard_add(struct span span, size_t pages);
 
-/* Before the span is given back; guard_add said true. */
-void guard_remove(struct span span, size_t pages);
+/* Before the span is given back; guard_add said true. False: it is lost, nobody may have it again. */
+bool guard_remove(struct span span, size_t pages);
 
 /* Is the address in a guard page of a span? Any thread, signal handlers. */
 bool guard_has(const void *address);

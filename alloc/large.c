@@ -187,9 +187,8 @@ void *large_alloc(size_t size, size_t alignment, bool zero)
 
 void large_discard(struct large *large)
 {
-	if (unlikely(large->guarded))
-		guard_remove(large->span, large->pages);
-	span_free(large->span, large->pages);
+	if (likely(!large->guarded || guard_remove(large->span, large->pages)))
+		span_free(large->span, large->pages);
 	if (unlikely(large->sample != NULL))
 		meta_free(large->sample, sizeof *large->sample);
 	meta_free(large, sizeof *large);

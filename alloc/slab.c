@@ -95,12 +95,13 @@ void slab_release(struct slab *slab)
 {
 	struct span span = slab_span(slab);
 	unsigned class = slab->class;
+	bool ours = likely(!slab->guarded) || guard_remove(span, span_pages(class));
 
-	if (unlikely(slab->guarded))
-		guard_remove(span, span_pages(class));
+	meta_free(slab, slab_descriptor_size(slab->words));
+	if (unlikely(!ours))
+		return;
 	if (unlikely(hardened) && class >= CLASS_OWN)
 		region_purge(span.start, classes[class].pages << PAGE_SHIFT); /* a free span is zero in this mode */
-	meta_free(slab, slab_descriptor_size(slab->words));
 	span_free(span, span_pages(class));
 }
 

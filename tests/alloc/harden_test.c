@@ -196,6 +196,32 @@ Test(harden, kept_addresses_serve_when_memory_is_out, .disabled = SANITIZED)
 		cr_assert_not_null(qslab_malloc(600000), "%d", i);
 }
 
+/* At RLIMIT_DATA a guard page cannot be had back: nobody may come upon it. */
+Test(harden, guards_that_stay_are_not_used, .disabled = SANITIZED)
+{
+	enum { MOST = 1 << 20 };
+	static unsigned char *objects[MOST];
+	const size_t sizes[] = {3000, 700, 40000, 3000};
+	struct rlimit limit;
+	size_t data, count;
+
+	need_mode();
+	memset(objects, 1, sizeof objects);
+	FILE *file = fopen("/proc/self/statm", "r");
+	cr_assert(fscanf(file, "%*u %*u %*u %*u %*u %zu", &data) == 1);
+	fclose(file);
+	getrlimit(RLIMIT_DATA, &limit);
+	limit.rlim_cur = (data << PAGE_SHIFT) + ((size_t)64 << 20);
+	setrlimit(RLIMIT_DATA, &limit);
+	for (int i = 0; i < 4; i++) {
+		for (count = 0; count < MOST && (objects[count] = qslab_malloc(sizes[i])); count++)
+			memset(objects[count], 1, sizes[i]);
+		cr_assert(count < MOST && count > 200, "%zu objects of %zu bytes", count, sizes[i]);
+		for (size_t j = 0; j < count; j++)
+			qslab_free(objects[j]);
+	}
+}
+
 /* More slabs than there are guards. */
 Test(harden, guards_are_not_endless, .disabled = SANITIZED)
 {
