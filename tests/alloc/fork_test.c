@@ -22,6 +22,8 @@ static void *churn(void *number)
 		size_t size = random_size(&random);
 		slots[slot] = qslab_malloc(size);
 		memset(slots[slot], 7, size < 64 ? size : 64);
+		if (next_random(&random) % 4096 == 0)
+			qslab_trim();
 	}
 	for (int i = 0; i < 200; i++)
 		qslab_free(slots[i]);

@@ -4,6 +4,7 @@
 
 #include "alloc/heap.h"
 #include "alloc/thread.h"
+#include "alloc/vacant.h"
 
 #include <qslab/qslab.h>
 #include <qslab/rcu.h>
@@ -103,6 +104,22 @@ static void adopt(unsigned index)
 		for (unsigned i = 0; i < 4; i++)
 			drop(mine[i], SIZE);
 	}
+	flush_all();
+	schedule_meet(check_given_back);
+}
+
+/* Beside all that a thread takes what is free, for its pages. */
+static void vacant(unsigned index)
+{
+	if (index < 3) {
+		adopt(index);
+		return;
+	}
+	drop(new(1024), 1024);
+	while (!published)
+		schedule_yield();
+	vacant_discard();
+	vacant_discard();
 	flush_all();
 	schedule_meet(check_given_back);
 }
@@ -224,6 +241,7 @@ static void forking(unsigned index)
 const struct explore_case cases[] = {
 	{"remote", 300, 3, remote},
 	{"adopt", 300, 4, adopt},
+	{"vacant", 300, 4, vacant},
 	{"exchange", 600, 3, exchange},
 	{"barrier", 400, 4, barrier},
 	{"fork", 400, 3, forking},
