@@ -22,18 +22,38 @@ static bool is_taken(const uint64_t *taken, unsigned index)
 }
 
 /*
- * Heap's lock. The first partial slab goes to the end; its free objects, if they may fill a page, to the caller. Unless
- * `again`, a slab whose vacant pages have gone since its heap's thread fell asleep, and that nobody freed into, is let be.
+ * Heap's lock. Unless `again`, a slab whose vacant pages have gone since its heap's thread fell asleep, and that nobody
+ * freed into, is let be.
  */
-static struct slab *take_first(struct bin *bin, uint64_t *taken, bool again)
+static bool is_worth_it(const struct slab *slab, bool again)
+{
+	unsigned nfree = load_relaxed(&slab->nfree);
+	return (size_t)nfree * slab->size >= system_page && (again || nfree != slab->vacated);
+}
+
+/* Partial slabs of each class; 0 where none is worth it. */
+static void count_slabs(struct heap *heap, bool again, unsigned counts[CLASS_COUNT])
+{
+	lock_take(&heap->lock);
+	for (unsigned c = 1; c < CLASS_COUNT; c++) {
+		unsigned count = 0;
+		bool any = false;
+		for (struct slab *slab = heap->bins[c].partial; slab; slab = slab->next, count++)
+			any = any || is_worth_it(slab, again);
+		counts[c] = any ? count : 0;
+	}
+	lock_drop(&heap->lock);
+}
+
+/* Heap's lock. The first partial slab goes to the end; its free objects, if that is worth it, to the caller. */
+static struct slab *take_first(struct bin *bin, uint64_t *taken, bool again, bool *any)
 {
 	struct slab *slab = bin->partial;
 
 	if (!slab)
 		return NULL;
 	bin_unlink(bin, slab, true);
-	unsigned nfree = load_relaxed(&slab->nfree);
-	if ((size_t)nfree * slab->size < system_page || (nfree == slab->vacated && !again)) {
+	if (!is_worth_it(slab, again)) {
 		bin_add_last(bin, slab);
 		return NULL;
 	}
@@ -41,6 +61,8 @@ static struct slab *take_first(struct bin *bin, uint64_t *taken, bool again)
 		taken[w] = load_relaxed(&slab_bits(slab)[w]);
 		store_relaxed(&slab_bits(slab)[w], 0);
 	}
+	unsigned nfree = load_relaxed(&slab->nfree);
+	*any |= nfree != slab->vacated;
 	slab->vacated = (uint16_t)nfree;
 	store_relaxed(&slab->nfree, 0);
 	bin_add_full(bin, slab);
@@ -70,42 +92,27 @@ static void give_back(struct slab *slab, const uint64_t *taken)
 	}
 }
 
-static unsigned count_partial(struct heap *heap, unsigned class)
+/* True if there is more to go than last time. */
+static bool discard(struct heap *heap, bool again)
 {
-	unsigned count = 0;
-
-	lock_take(&heap->lock);
-	for (struct slab *slab = heap->bins[class].partial; slab; slab = slab->next)
-		count++;
-	lock_drop(&heap->lock);
-	return count;
-}
-
-static bool discard_class(struct heap *heap, unsigned class, bool again)
-{
+	unsigned counts[CLASS_COUNT];
 	uint64_t taken[WORDS_MAX];
 	bool any = false;
 
-	for (unsigned left = count_partial(heap, class); left; left--) {
-		lock_take(&heap->lock);
-		struct slab *slab = take_first(&heap->bins[class], taken, again);
-		lock_drop(&heap->lock);
-		MARK(vacant_taken);
-		if (!slab)
-			continue;
-		discard_runs(slab, taken);
-		give_back(slab, taken);
-		any = true;
+	drain_now(heap);
+	count_slabs(heap, again, counts);
+	for (unsigned c = 1; c < CLASS_COUNT; c++) {
+		for (; counts[c]; counts[c]--) {
+			lock_take(&heap->lock);
+			struct slab *slab = take_first(&heap->bins[c], taken, again, &any);
+			lock_drop(&heap->lock);
+			MARK(vacant_taken);
+			if (!slab)
+				continue;
+			discard_runs(slab, taken);
+			give_back(slab, taken);
+		}
 	}
-	return any;
-}
-
-static bool discard(struct heap *heap, bool again)
-{
-	bool any = false;
-
-	for (unsigned c = 1; c < CLASS_COUNT; c++)
-		any |= discard_class(heap, c, again);
 	drain_now(heap);
 	return any;
 }
@@ -129,7 +136,7 @@ SLOW static void look(const struct heap *own, unsigned now)
 	for (struct heap *heap = heap_first(); heap; heap = heap->all_next) {
 		if (heap == own)
 			continue;
-		if (now - load_relaxed(&heap->awake) >= ASLEEP)
+		if ((int)(now - load_relaxed(&heap->awake)) >= ASLEEP)
 			discard(heap, false);
 		else
 			all = false;

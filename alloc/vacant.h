@@ -9,7 +9,7 @@
 
 #include "layout.h"
 
-/* Of all heaps' slabs of size classes; true if there were any. Any thread, no lock held. */
+/* Of all heaps' slabs of size classes; true if there were any that had not gone before. Any thread, no lock held. */
 bool vacant_discard(void);
 
 /* The heap's thread says that it is awake, and once a second looks for those that are not. No lock held. */

@@ -157,6 +157,7 @@ Test(pressure, trim_gives_back_pages_of_slabs_that_stay, .disabled = SANITIZED)
 	size_t before = resident();
 	spread_out();
 	cr_assert(qslab_trim());
+	cr_assert_not(qslab_trim());
 	cr_assert_leq(resident(), before + 16 * MIB, "%zu MiB more", (resident() - before) / MIB);
 	check_spread();
 	cr_assert_eq(live(), 0);
