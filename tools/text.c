@@ -1,7 +1,9 @@
+#define _GNU_SOURCE
 #include "text.h"
 
 #include <stdbool.h>
 #include <string.h>
+#include <wchar.h>
 
 /* Bytes of the UTF-8 character at `text`, 0 if there is none. */
 static size_t character(const unsigned char *text)
@@ -60,6 +62,26 @@ int text_columns(const char *text)
 	for (; *text; text++)
 		columns += ((unsigned char)*text & 0xc0) != 0x80;
 	return columns;
+}
+
+size_t text_fitting(const char *text, int columns)
+{
+	mbstate_t state = {0};
+	size_t fits = 0;
+
+	while (text[fits]) {
+		wchar_t wide;
+		size_t size = mbrtowc(&wide, text + fits, strlen(text + fits), &state);
+		bool is_one = size - 1 < (size_t)-3; /* not 0, nor an error */
+		int width = is_one ? wcwidth(wide) : 1;
+		columns -= width < 0 ? 1 : width;
+		if (columns < 0)
+			break;
+		fits += is_one ? size : 1;
+		if (!is_one)
+			state = (mbstate_t){0};
+	}
+	return fits;
 }
 
 /* What XML cannot hold. */

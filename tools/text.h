@@ -14,6 +14,9 @@ void text_printable(char *text);
 /* How wide it is, of characters one column wide. */
 int text_columns(const char *text);
 
+/* Bytes of as many whole characters, of the locale's, as that many columns of a terminal hold. */
+size_t text_fitting(const char *text, int columns);
+
 /* With what XML reserves, and what it cannot hold, replaced. */
 void xml_text(FILE *out, const char *text);
 

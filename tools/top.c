@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "command.h"
 #include "format.h"
+#include "text.h"
 #include "top_view.h"
 
 #include <curses.h>
@@ -97,7 +98,7 @@ static void put_line(int at, const char *text, attr_t attributes)
 	if (at >= LINES)
 		return;
 	attrset(attributes);
-	mvaddnstr(at, 0, text, COLS);
+	mvaddnstr(at, 0, text, (int)text_fitting(text, COLS));
 	if (attributes & A_REVERSE)
 		for (int x = (int)strlen(text); x < COLS; x++)
 			addch(' ');
