@@ -82,6 +82,8 @@ void stat_prometheus(const struct snapshot *snapshot, FILE *out)
 	fprintf(out, "qslab_rss_bytes{pid=\"%d\"} %lu\n", snapshot->pid, memory->rss);
 	metric(out, "explained_bytes", "gauge", "Resident memory whose use is known.");
 	fprintf(out, "qslab_explained_bytes{pid=\"%d\"} %lu\n", snapshot->pid, memory->explained);
+	metric(out, "rss_moved_bytes", "gauge", "By how much rss_bytes changed while it was read; 0 if it did not.");
+	fprintf(out, "qslab_rss_moved_bytes{pid=\"%d\"} %lu\n", snapshot->pid, memory->moved);
 	metric(out, "resident_bytes", "gauge", "Resident memory by use.");
 	for (unsigned kind = 0; kind < KINDS; kind++)
 		fprintf(out, "qslab_resident_bytes{pid=\"%d\",kind=\"%s\"} %lu\n", snapshot->pid, kind_key(kind),

@@ -54,6 +54,9 @@ look stat --format csv "$process"
 awk -F, 'NR > 1 && $7 != $8 + $9 + $10 + $11 + $12 + $13 {exit 1}' out || fail "csv: sums: $(cat out)"
 look stat --format prometheus "$process"
 grep -q '^qslab_objects{pid="'"$process"'",allocator="0",class="1",size="16",place="live"} [1-9][0-9]*$' out || fail "prometheus: $(cat out)"
+for name in rss explained rss_moved; do
+	grep -q '^qslab_'$name'_bytes{pid="'"$process"'"} [0-9]*$' out || fail "prometheus: no $name: $(cat out)"
+done
 [ -z "$(grep -vE '^# (HELP|TYPE) qslab_|^qslab_[a-z_]+\{[^ ]*\} [0-9.]+$' out)" ] || fail "prometheus: $(cat out)"
 stop
 
