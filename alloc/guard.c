@@ -6,47 +6,82 @@
 #include "report.h"
 #include "sample.h"
 
+#include <errno.h>
 #include <sys/mman.h>
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+#ifndef MADV_GUARD_INSTALL /* Linux 6.13 */
+#define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE 103
+#endif
 
 _Static_assert(GUARDS_MOST * 2 <= 65530 * 3 / 4, "the program keeps a quarter of the mappings that Linux allows by default");
 
-static atomic_uint guards;
+static atomic_uint guards; /* that are mappings */
 
 static void *last_page(struct span span, size_t pages)
 {
 	return (char *)span.start + ((pages - 1) << PAGE_SHIFT);
 }
 
-bool guard_add(struct span span, size_t pages)
+/* The first one is tried: emulators agree to all advice, and do nothing. */
+static bool mark(void *page)
 {
-	if (system_page > PAGE_SIZE) /* it would be as large: none */
+	static _Atomic enum { NOT_TRIED, HOLDS, DOES_NOTHING } marks;
+
+	if (load_relaxed(&marks) == DOES_NOTHING || madvise(page, PAGE_SIZE, MADV_GUARD_INSTALL))
 		return false;
-	if (atomic_fetch_add_explicit(&guards, 1, relaxed) < GUARDS_MOST &&
-	    !mprotect(last_page(span, pages), PAGE_SIZE, PROT_NONE))
+	if (load_relaxed(&marks) == NOT_TRIED)
+		store_relaxed(&marks, madvise(page, PAGE_SIZE, MADV_POPULATE_READ) ? HOLDS : DOES_NOTHING);
+	return load_relaxed(&marks) == HOLDS;
+}
+
+static bool split(void *page)
+{
+	if (atomic_fetch_add_explicit(&guards, 1, relaxed) < GUARDS_MOST && !mprotect(page, PAGE_SIZE, PROT_NONE))
 		return true;
 	atomic_fetch_sub_explicit(&guards, 1, relaxed);
 	return false;
+}
+
+enum guard guard_add(struct span span, size_t pages)
+{
+	void *page = last_page(span, pages);
+	int saved = errno;
+
+	if (system_page > PAGE_SIZE) /* it would be as large: none */
+		return GUARD_NONE;
+	enum guard guard = mark(page) ? GUARD_MARK : split(page) ? GUARD_MAPPING : GUARD_NONE;
+	errno = saved;
+	return guard;
 }
 
 /*
  * At RLIMIT_DATA a page that was out of reach does not come back, not even as a new one. Then the next owner must not have
  * it: the span is given up, and what it had of the limit lets the next guards come off.
  */
-static bool give_up(struct span span, size_t pages)
+static void give_up(struct span span, size_t pages)
 {
 	region_discard(span.start, (pages - 1) << PAGE_SHIFT);
 	mprotect(span.start, pages << PAGE_SHIFT, PROT_NONE);
-	return false;
 }
 
-bool guard_remove(struct span span, size_t pages)
+bool guard_remove(enum guard guard, struct span span, size_t pages)
 {
-	void *guard = last_page(span, pages);
+	void *page = last_page(span, pages);
+	int saved = errno;
+	bool failed = guard == GUARD_MARK ? madvise(page, PAGE_SIZE, MADV_GUARD_REMOVE)
+	                                  : mprotect(page, PAGE_SIZE, PROT_READ | PROT_WRITE);
+	bool removed = !failed || region_renew(page, PAGE_SIZE);
 
-	if (unlikely(mprotect(guard, PAGE_SIZE, PROT_READ | PROT_WRITE) && !region_renew(guard, PAGE_SIZE)))
-		return give_up(span, pages);
-	atomic_fetch_sub_explicit(&guards, 1, relaxed);
-	return true;
+	if (unlikely(!removed))
+		give_up(span, pages);
+	else if (guard == GUARD_MAPPING)
+		atomic_fetch_sub_explicit(&guards, 1, relaxed);
+	errno = saved;
+	return removed;
 }
 
 /* ---- reports ------------------------------------------------------------------------------------------------ */

@@ -172,7 +172,7 @@ void kept_add(struct large *large)
 	int saved = errno;
 
 	if (hardened)
-		region_purge(large->span.start, (large->pages - large->guarded) << PAGE_SHIFT); /* its memory goes; its addresses stay */
+		region_purge(large->span.start, (large->pages - !!large->guarded) << PAGE_SHIFT); /* its memory goes; its addresses stay */
 	lock_take(&ring.lock);
 	struct large *gone = take_until(KEPT_COUNT - 1, fits ? KEPT_PAGES - large->pages : KEPT_PAGES);
 	bool kept = fits && keep(large);

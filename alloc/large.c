@@ -147,7 +147,7 @@ static struct large *create(size_t size, size_t reserve, size_t alignment, bool 
 	large->size = PAGES_OF(size) << PAGE_SHIFT;
 	large->asked = hardened ? size : 0;
 	large->offset = 0;
-	large->guarded = false;
+	large->guarded = GUARD_NONE;
 	size_t least = whole_pages(PAGES_OF(size) + hardened);
 	large->pages = hardened ? least : span_whole(whole_pages(PAGES_OF(size) + reserve));
 	large->span = span_alloc(large->pages, alignment, zero);
@@ -187,7 +187,7 @@ void *large_alloc(size_t size, size_t alignment, bool zero)
 
 void large_discard(struct large *large)
 {
-	if (likely(!large->guarded || guard_remove(large->span, large->pages)))
+	if (likely(!large->guarded || guard_remove(large->guarded, large->span, large->pages)))
 		span_free(large->span, large->pages);
 	if (unlikely(large->sample != NULL))
 		meta_free(large->sample, sizeof *large->sample);

@@ -18,7 +18,7 @@ struct large {
 	size_t size;               /* whole pages of the object; large lock, or its owner */
 	size_t asked;              /* the hardened mode's: the object's own bytes; else 0 */
 	uint32_t offset;           /* of the object in its first page: 0, but for sampled ones of the hardened mode */
-	bool guarded;              /* const: the span's last page is a guard (guard.h) */
+	uint8_t guarded;           /* const: is the span's last page a guard, an enum guard (guard.h)? */
 	struct large *next, *prev; /* large lock: list of all, for statistics and fork */
 	struct profiled *profiled; /* if the heap profile has sampled it (profile.h); const once allocated */
 	struct sample *sample;     /* who has to do with it, if it is sampled (sample.h): const once allocated */

@@ -71,7 +71,7 @@ struct slab {
 	uint16_t scan;              /* heap's lock: no bit of free[] below this word is set */
 	uint16_t words;             /* const */
 	uint32_t born;              /* const: second of CLOCK_MONOTONIC; for tools */
-	bool guarded;               /* const: its span's last page, beyond its own, is a guard (guard.h) */
+	uint8_t guarded;            /* const: is its span's last page, beyond its own, a guard, an enum guard (guard.h)? */
 	uint16_t vacated;           /* heap's lock: nfree when its vacant pages last went back (vacant.h) */
 	/* any thread */
 	_Alignas(CACHE_LINE) atomic_uint announced;

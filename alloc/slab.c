@@ -66,7 +66,7 @@ struct slab *slab_create(unsigned class, struct heap *heap)
 	slab->class = (uint8_t)class;
 	slab->from_mmap = span.from_mmap;
 	slab->born = now();
-	slab->guarded = hardened && guard_add(span, span_pages(class));
+	slab->guarded = hardened ? guard_add(span, span_pages(class)) : GUARD_NONE;
 	slab->scan = slab->vacated = 0;
 	slab->next = slab->prev = NULL;
 	store_relaxed(&slab->nfree, info->objects);
@@ -95,7 +95,7 @@ void slab_release(struct slab *slab)
 {
 	struct span span = slab_span(slab);
 	unsigned class = slab->class;
-	bool ours = likely(!slab->guarded) || guard_remove(span, span_pages(class));
+	bool ours = likely(!slab->guarded) || guard_remove(slab->guarded, span, span_pages(class));
 
 	meta_free(slab, slab_descriptor_size(slab->words));
 	if (unlikely(!ours))

@@ -6,6 +6,7 @@
 #include "check.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 static const size_t some_sizes[] = {0, 1, 7, 8, 9, 24, 56, 57, 64, 100, 248, 249, 1000, 1016, 1017, 4088, 4096, 16376, 20000, 65536,
@@ -222,7 +223,7 @@ Test(harden, guards_that_stay_are_not_used, .disabled = SANITIZED)
 	}
 }
 
-/* More slabs than there are guards. */
+/* More slabs than there are guards that are mappings; behind the last one is a guard all the same, if marks are to be had. */
 Test(harden, guards_are_not_endless, .disabled = SANITIZED)
 {
 	enum { MANY = GUARDS_MOST + 500 };
@@ -233,6 +234,11 @@ Test(harden, guards_are_not_endless, .disabled = SANITIZED)
 		cr_assert_not_null(objects[i] = qslab_malloc(150000)); /* a slab each */
 		objects[i][149999] = 1;
 	}
+	void *page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bool marks = !madvise(page, 4096, 102); /* MADV_GUARD_INSTALL */
+	munmap(page, 4096);
+	int ending = ending_of(write_and_free, 150000, qslab_good_size(150000) + SEAL_SIZE);
+	cr_assert(marks ? ending == SIGSEGV : ending == 0 || ending == SIGABRT, "%d", ending);
 	for (int i = 0; i < MANY; i++)
 		qslab_free(objects[i]);
 	qslab_trim();
