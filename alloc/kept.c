@@ -79,9 +79,9 @@ static void handle(int number, siginfo_t *info, void *context)
 	} else if (previous.sa_flags & SA_SIGINFO) {
 		errno = saved;
 		previous.sa_sigaction(number, info, context);
-	} else if (previous.sa_handler == SIG_DFL || previous.sa_handler == SIG_IGN) {
+	} else if (previous.sa_handler == SIG_DFL || (fault && previous.sa_handler == SIG_IGN)) {
 		die_by_default(info);
-	} else {
+	} else if (previous.sa_handler != SIG_IGN) {
 		errno = saved;
 		previous.sa_handler(number);
 	}

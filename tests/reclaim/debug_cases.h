@@ -240,6 +240,13 @@ static void killed_from_outside(void)
 	kill(getpid(), SIGSEGV);
 }
 
+static void ignored_from_outside(void)
+{
+	signal(SIGSEGV, SIG_IGN);
+	who_frees(who_allocates(size_of_case));
+	kill(getpid(), SIGSEGV);
+}
+
 /* ---- a clean program ---------------------------------------------------------------------------------------- */
 
 #define SLOTS 64

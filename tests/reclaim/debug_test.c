@@ -15,7 +15,8 @@ static const struct {
 	CASE(retire_twice), CASE(retire_freed), CASE(free_retired), CASE(free_after_grace), CASE(retire_after_grace), CASE(free_twice),
 	CASE(realloc_retired), CASE(nolock_twice), CASE(queue_twice), CASE(retire_interior), CASE(retire_foreign),
 	CASE(hold_on), CASE(hold_on_and_run), CASE(write_before_the_end), CASE(free_and_touch),
-	CASE(free_and_touch_on_altstack), CASE(other_fault), CASE(killed_from_outside), CASE(mixed),
+	CASE(free_and_touch_on_altstack), CASE(other_fault), CASE(killed_from_outside), CASE(ignored_from_outside),
+	CASE(mixed),
 	CASE(destroy_beside_quarantine),
 };
 
@@ -216,4 +217,5 @@ Test(sample, other_signals)
 	          text);
 	if (!SANITIZED) /* its handler exits */
 		sampled("killed_from_outside", 200, SIGSEGV);
+	clean("ignored_from_outside", 200, "QSLAB_RCU_SAMPLE", "1");
 }
