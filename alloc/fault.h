@@ -17,13 +17,18 @@ enum fault_place {
 	FAULT_MMAP,        /* for want of memory */
 	FAULT_TAKEN,       /* mmap where the region goes on: somebody else has mapped there */
 	FAULT_MREMAP,
+	FAULT_MUNMAP,      /* too many mappings: what is left of one would be two */
 	FAULT_MPROTECT,
 	FAULT_MADVISE,     /* as on locked pages */
+	FAULT_MINCORE,
 	FAULT_MEMFD,
 	FAULT_THREAD,      /* pthread_create */
 	FAULT_KEY,         /* pthread_key_create */
 	FAULT_KEEP,        /* pthread_setspecific */
 	FAULT_SIGACTION,
+	FAULT_OPEN,        /* of files in /proc */
+	FAULT_RANDOM,      /* getrandom */
+	FAULT_PRCTL,
 	FAULT_FUTEX,       /* a wait that ends at once: EINTR, or a wake-up for no reason */
 	FAULT_SCHED,       /* sched_getattr and sched_setattr, as a filter forbids them */
 	FAULT_LIBURCU,     /* its register calls: not found behind us, nor by loading it */
@@ -31,8 +36,8 @@ enum fault_place {
 };
 
 #define FAULT_NAMES                                                                                         \
-	{"span", "meta", "mmap", "taken", "mremap", "mprotect", "madvise", "memfd", "thread", "key", "keep", \
-	 "sigaction", "futex", "sched", "liburcu"}
+	{"span", "meta", "mmap", "taken", "mremap", "munmap", "mprotect", "madvise", "mincore", "memfd", "thread", \
+	 "key", "keep", "sigaction", "open", "random", "prctl", "futex", "sched", "liburcu"}
 
 /*
  * Calls [nth, nth + length) of `place` fail, counted from 1 over the process and its forked children. Who runs the
@@ -60,10 +65,13 @@ void fault_end(void);
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -74,13 +82,18 @@ void fault_end(void);
 	         ? MAP_FAILED                                                                               \
 	         : mmap(at, size, protection, flags, fd, offset))
 #define mremap(...) (fault(FAULT_MREMAP, ENOMEM) ? MAP_FAILED : mremap(__VA_ARGS__))
+#define munmap(...) (fault(FAULT_MUNMAP, ENOMEM) ? -1 : munmap(__VA_ARGS__))
 #define mprotect(...) (fault(FAULT_MPROTECT, ENOMEM) ? -1 : mprotect(__VA_ARGS__))
 #define madvise(...) (fault(FAULT_MADVISE, EINVAL) ? -1 : madvise(__VA_ARGS__))
+#define mincore(...) (fault(FAULT_MINCORE, EAGAIN) ? -1 : mincore(__VA_ARGS__))
 #define memfd_create(...) (fault(FAULT_MEMFD, EMFILE) ? -1 : memfd_create(__VA_ARGS__))
 #define pthread_create(...) (fault(FAULT_THREAD, errno) ? EAGAIN : pthread_create(__VA_ARGS__))
 #define pthread_key_create(...) (fault(FAULT_KEY, errno) ? EAGAIN : pthread_key_create(__VA_ARGS__))
 #define pthread_setspecific(...) (fault(FAULT_KEEP, errno) ? ENOMEM : pthread_setspecific(__VA_ARGS__))
 #define sigaction(...) (fault(FAULT_SIGACTION, EINVAL) ? -1 : sigaction(__VA_ARGS__))
+#define open(...) (fault(FAULT_OPEN, EMFILE) ? -1 : open(__VA_ARGS__))
+#define getrandom(...) (fault(FAULT_RANDOM, EAGAIN) ? -1 : getrandom(__VA_ARGS__))
+#define prctl(...) (fault(FAULT_PRCTL, EINVAL) ? -1 : prctl(__VA_ARGS__))
 #define dlsym(handle, name) ((handle) == RTLD_NEXT && fault(FAULT_LIBURCU, errno) ? NULL : dlsym(handle, name))
 #define dlopen(...) (fault(FAULT_LIBURCU, errno) ? NULL : dlopen(__VA_ARGS__))
 
