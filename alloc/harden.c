@@ -197,8 +197,12 @@ void harden_check_size(const char *call, const void *object, size_t size)
 {
 	struct object found;
 
-	if (object && object_find(object, &found) && found.start == object && found.class < CLASS_OWN && found.size != size &&
-	    found.size) {
+	if (!object || !object_find(object, &found) || found.start != object || found.class >= CLASS_OWN)
+		return;
+	bool is_slot = found.class != CLASS_LARGE; /* else an empty object has a byte (harden_place) */
+	size_t slot = classes[found.class].size;
+	bool is_dead = is_slot && length_of(object, slot, load_relaxed(seal_of(object, slot))) == SIZE_MAX; /* free says so */
+	if (found.size != (is_slot || size ? size : 1) && !is_dead) {
 		report_line("qslab: %s(%p, %zu): the object was allocated with %zu bytes", call, object, size, found.size);
 		misuse_end(object);
 	}

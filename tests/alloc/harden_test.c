@@ -180,6 +180,24 @@ Test(harden, large_objects_end_at_a_guard, .disabled = NO_FORK)
 	cr_assert_eq(ending_of(write_freed, size, 0), SIGSEGV);
 }
 
+static void free_with_its_size(unsigned char *object, size_t size)
+{
+	harden_check_size("free_sized", object, size);
+	qslab_free(object);
+}
+
+/* The size that was asked for is the right one, also where an object of none has a byte: it has a page, or is sampled. */
+Test(harden, sizes, .disabled = NO_FORK)
+{
+	need_mode();
+	for (size_t s = 0; s < SOME; s++) {
+		cr_assert_eq(ending_of(free_with_its_size, some_sizes[s], some_sizes[s]), 0, "%zu", some_sizes[s]);
+		cr_assert_eq(ending_of(free_with_its_size, some_sizes[s], some_sizes[s] + 2), SIGABRT, "%zu", some_sizes[s]);
+		void *aligned = qslab_aligned_alloc(8192, some_sizes[s]);
+		free_with_its_size(aligned, some_sizes[s]);
+	}
+}
+
 /* ---- limits ------------------------------------------------------------------------------------------------------ */
 
 /* What is kept of freed large objects goes back when there is no other memory. */
