@@ -199,6 +199,7 @@ static void barrier(unsigned index)
 
 static void in_child(void **mine)
 {
+	alarm(DEADLOCK_S / 2); /* before the parent's, which would leave it behind */
 	check_counts();
 	for (unsigned i = 0; i < 3; i++)
 		drop(mine[i], SIZE);

@@ -2,6 +2,8 @@
 #ifndef QSLAB_TESTS_CASES_H
 #define QSLAB_TESTS_CASES_H
 
+#define DEADLOCK_S 60 /* only ends a deadlock */
+
 struct explore_case {
 	const char *name;
 	unsigned length;      /* steps, about */

@@ -18,7 +18,6 @@
 #include <unistd.h>
 
 #define TWICE_EVERY 16 /* seeds: run again, it must take the same steps */
-#define DEADLOCK_S 60
 #define SOAK_S 120 /* each test */
 
 struct result {

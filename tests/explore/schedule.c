@@ -47,10 +47,12 @@ static _Thread_local struct thread *self;
 long __real_syscall(long number, ...);
 int __real_nanosleep(const struct timespec *time, struct timespec *left);
 int __real_pthread_mutex_lock(pthread_mutex_t *mutex);
+int __real_pthread_mutex_trylock(pthread_mutex_t *mutex);
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument);
 long __wrap_syscall(long number, ...);
 int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
 int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex);
+int __wrap_pthread_mutex_trylock(pthread_mutex_t *mutex);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument);
 
 /* ---- turns ---------------------------------------------------------------------------------------------------- */
@@ -153,9 +155,19 @@ int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex)
 	if (!scheduled())
 		return __real_pthread_mutex_lock(mutex);
 	step("mutex", false);
-	while (pthread_mutex_trylock(mutex))
+	while (__real_pthread_mutex_trylock(mutex))
 		step("mutex", true);
 	return 0;
+}
+
+/* The way jemalloc takes its locks: a thread may be left with one, which the gate has to wait for. */
+int __wrap_pthread_mutex_trylock(pthread_mutex_t *mutex)
+{
+	int error = __real_pthread_mutex_trylock(mutex);
+
+	if (!error && scheduled())
+		step("mutex taken", false);
+	return error;
 }
 
 /* ---- threads -------------------------------------------------------------------------------------------------- */
