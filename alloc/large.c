@@ -279,8 +279,6 @@ static void *move(struct large *large, size_t size)
 	if (unlikely(moved == HOLE)) {
 		mark_large(new, false);
 		list_remove(new);
-		if (unlikely(new->guarded))
-			guard_remove(new->guarded, new->span, new->pages); /* it would count for good */
 		meta_free(new, sizeof *new); /* its span is lost: nobody may come there again */
 		errno = ENOMEM;
 		return NULL;
