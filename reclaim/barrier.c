@@ -11,6 +11,7 @@
 #include "barrier.h"
 #include "chain.h"
 #include "deferrer.h"
+#include "pressure.h"
 #include "rcu/flavor.h"
 #include "rcu/grace.h"
 
@@ -41,6 +42,7 @@ void barrier_wait(const char *call, unsigned class)
 	pthread_mutex_unlock(&one);
 	pthread_setcancelstate(state, NULL);
 	flavor_wait_end(online);
+	pressure_tell();
 }
 
 void barrier_after_fork(void)

@@ -32,8 +32,8 @@ static bool have_key;
 
 struct appended {
 	bool done;
-	unsigned pressure; /* PRESSURE_*, if an array was sealed */
-	uint64_t cookie;   /* of that array, else 0 */
+	bool hurry;      /* an array was sealed, and its grace period should */
+	uint64_t cookie; /* of that array, else 0 */
 };
 
 /* Lock held; by the owner, or anyone if there is none. */
@@ -41,10 +41,10 @@ static struct appended append(struct deferrer *deferrer, unsigned class, void *o
 {
 	struct pending *pending = &deferrer->pending[class];
 	unsigned capacity = heap_array_capacity(class);
-	struct appended result = {true, 0, 0};
+	struct appended result = {true, false, 0};
 
 	if (pending_count(pending) == capacity) {
-		result.pressure = array_seal(deferrer, class);
+		result.hurry = array_seal(deferrer, class);
 		result.cookie = queue_cookie(queue_of(deferrer, class));
 		queue_release_surplus(deferrer, class);
 	}
@@ -64,7 +64,7 @@ static struct appended append(struct deferrer *deferrer, unsigned class, void *o
 	}
 	array->bytes += size;
 	if (pending_count(pending) == capacity || array->bytes >= LARGE_BYTES) {
-		result.pressure |= array_seal(deferrer, class);
+		result.hurry |= array_seal(deferrer, class);
 		result.cookie = array->cookie;
 	}
 	return result;
@@ -135,6 +135,7 @@ static void give_up(struct deferrer *deferrer)
 	deferrers.orphans = deferrer;
 	thread_deferrer = &deferrer_none; /* in one step with the list, for a child forked beside it */
 	lock_drop(&deferrers.lock);
+	pressure_tell();
 	if (cookie)
 		grace_demand(cookie, false);
 	reclaimer_notice(true);
@@ -173,10 +174,9 @@ bool deferrer_append(const char *call, unsigned class, void *object, size_t size
 	lock_take(&deferrer->lock);
 	struct appended result = append(deferrer, class, object, size, call);
 	lock_drop(&deferrer->lock);
-	if (result.pressure & PRESSURE_CROSSED)
-		pressure_tell();
+	pressure_tell();
 	if (result.cookie)
-		grace_demand(result.cookie, result.pressure & PRESSURE_HURRY);
+		grace_demand(result.cookie, result.hurry);
 	reclaimer_notice((class == CLASS_LARGE && result.cookie) || (result.cookie && pressure_is_soft()));
 	errno = saved;
 	return result.done;

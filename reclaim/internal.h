@@ -37,9 +37,9 @@ struct array *array_begin(struct deferrer *deferrer, unsigned class);
 
 /*
  * The pending array goes to the queue, with its cookie; to the spares if nothing in it waits any more. Its owner, or
- * anyone if it has none. PRESSURE_*
+ * anyone if it has none. True if its grace period should hurry.
  */
-unsigned array_seal(struct deferrer *deferrer, unsigned class);
+bool array_seal(struct deferrer *deferrer, unsigned class);
 
 /* top and limit where there is no pending array. */
 extern void *pending_none[1];

@@ -22,6 +22,8 @@ static struct {
 	void (*_Atomic callback)(size_t bytes);
 } pressure;
 
+static _Thread_local unsigned crossed __attribute__((tls_model("initial-exec"))); /* by this thread, and not told yet */
+
 static size_t soft_limit(void)
 {
 	size_t set = load_relaxed(&pressure.soft);
@@ -34,26 +36,28 @@ static size_t hard_limit(void)
 	return set ? set : options.rcu_hard;
 }
 
-unsigned pressure_add(size_t bytes)
+bool pressure_add(size_t bytes)
 {
 	size_t now = atomic_fetch_add_explicit(&pressure.bytes, bytes, relaxed) + bytes;
-	unsigned what = now > HURRY ? PRESSURE_HURRY : 0;
 
 	if (unlikely(now > load_relaxed(&pressure.peak)))
 		store_relaxed(&pressure.peak, now); /* two at once: one of their figures */
 	if (unlikely(now > hard_limit()) && !load_relaxed(&pressure.above_hard) &&
 	    !atomic_exchange(&pressure.above_hard, true))
-		what |= PRESSURE_CROSSED;
-	return what;
+		crossed++;
+	return now > HURRY;
 }
 
 void pressure_tell(void)
 {
-	atomic_fetch_add_explicit(&pressure.crossings, 1, relaxed);
-	DTRACE_PROBE2(qslab, over_hard, pressure_bytes(), hard_limit());
-	void (*callback)(size_t) = atomic_load_explicit(&pressure.callback, acquire);
-	if (callback)
-		callback(pressure_bytes());
+	while (unlikely(crossed)) {
+		crossed--;
+		atomic_fetch_add_explicit(&pressure.crossings, 1, relaxed);
+		DTRACE_PROBE2(qslab, over_hard, pressure_bytes(), hard_limit());
+		void (*callback)(size_t) = atomic_load_explicit(&pressure.callback, acquire);
+		if (callback)
+			callback(pressure_bytes());
+	}
 }
 
 void pressure_remove(size_t bytes)

@@ -4,12 +4,14 @@
 
 #include "alloc/base.h"
 
-/* An array with that many bytes was sealed, or freed. Any thread, under the lock that guards the array. */
-enum { PRESSURE_HURRY = 1, PRESSURE_CROSSED = 2 };
-unsigned pressure_add(size_t bytes);
+/*
+ * An array or list with that many bytes was sealed, or freed. Any thread, under the lock that guards it. Adding: true
+ * if the grace period should hurry.
+ */
+bool pressure_add(size_t bytes);
 void pressure_remove(size_t bytes);
 
-/* After PRESSURE_CROSSED, with no lock held: counts it, calls the program's callback. */
+/* With no lock held, after pressure_add: counts this thread's crossings of the hard limit, calls the program's callback. */
 void pressure_tell(void);
 
 size_t pressure_bytes(void);

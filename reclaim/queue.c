@@ -64,7 +64,7 @@ void queue_keep_spare(struct queue *queue, unsigned class, struct array *array)
 	queue->spares++;
 }
 
-unsigned array_seal(struct deferrer *deferrer, unsigned class)
+bool array_seal(struct deferrer *deferrer, unsigned class)
 {
 	struct pending *pending = &deferrer->pending[class];
 	struct queue *queue = queue_of(deferrer, class);
@@ -78,7 +78,7 @@ unsigned array_seal(struct deferrer *deferrer, unsigned class)
 	set_empty(pending);
 	if (array->count == array->first) { /* notes freed all of it: nothing to wait for */
 		queue_keep_spare(queue, class, array);
-		return 0;
+		return false;
 	}
 	if (class != CLASS_LARGE)
 		array->bytes = (size_t)(array->count - array->first) * classes[class].size;

@@ -126,6 +126,7 @@ static unsigned look(void)
 	unsigned state = deferrers_scan(pressure_is_soft());
 	uint64_t grave = graves_advance();
 	reclaimer_go_on();
+	pressure_tell();
 
 	if (grave) {
 		grace_demand(grave, false);

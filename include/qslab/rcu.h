@@ -182,8 +182,9 @@ QSLAB_API int qslab_rcu_set_flavor(const struct rcu_flavor_struct *flavor);
 
 /*
  * Back-pressure by bytes waiting. Above `soft` grace periods are hurried; above `hard`, _mightsleep waits, and
- * `callback` (may be NULL) is called once per crossing, by the thread that crosses, with the bytes waiting; it must
- * not call this header, save _nolock. 0 leaves a limit as it is. Environment: QSLAB_RCU_SOFT, QSLAB_RCU_HARD.
+ * `callback` (may be NULL) is called once per crossing, with the bytes waiting, by the thread that crosses: one that
+ * retires, ends, or waits in a barrier; or ours, with all signals blocked, when it takes over what came by link. It
+ * must not call this header, save _nolock. 0 leaves a limit as it is. Environment: QSLAB_RCU_SOFT, QSLAB_RCU_HARD.
  */
 QSLAB_API void qslab_rcu_set_limits(size_t soft, size_t hard, void (*callback)(size_t bytes));
 

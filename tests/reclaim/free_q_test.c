@@ -122,6 +122,53 @@ Test(limits, callback_once_per_crossing)
 	}
 }
 
+/* A list is counted when it is taken over, which qslab's own thread does. */
+Test(limits, callback_for_lists)
+{
+	account_open();
+	qslab_rcu_set_limits(2 * MIB, 8 * MIB, on_hard);
+	for (int round = 1; round <= 3; round++) {
+		struct reader reader = {0};
+		struct qslab_free_q queue;
+		qslab_free_q_init(&queue);
+		reader_start(&reader);
+		for (size_t i = 0; i < 64 * 64; i++)
+			qslab_free_q_add(&queue, node(16384 - 200), rcu);
+		qslab_free_q_flush_rcu(&queue);
+		AWAIT(atomic_load(&crossings) == round);
+		cr_assert_gt(atomic_load(&reported), 8 * MIB);
+		cr_assert_eq(stats().over_hard, (uint64_t)round);
+		reader_stop(&reader);
+		qslab_rcu_barrier();
+	}
+}
+
+/* Too few of each class to fill an array: they are counted at the thread's end. */
+static void *leaves_pending(void *unused)
+{
+	(void)unused;
+	for (size_t size = 16384; size <= 262144; size *= 2)
+		cr_assert_eq(qslab_free_rcu_try(qslab_malloc(size - 200)), 0);
+	return NULL;
+}
+
+Test(limits, callback_at_a_threads_end)
+{
+	struct reader reader = {0};
+	pthread_t thread;
+
+	account_open();
+	qslab_rcu_set_limits(65536, 131072, on_hard);
+	reader_start(&reader);
+	pthread_create(&thread, NULL, leaves_pending, NULL);
+	pthread_join(thread, NULL);
+	cr_assert_eq(atomic_load(&crossings), 1);
+	cr_assert_gt(atomic_load(&reported), 131072);
+	cr_assert_eq(stats().over_hard, 1);
+	reader_stop(&reader);
+	qslab_rcu_barrier();
+}
+
 /* Over the soft limit nothing sits until an array is full or old. */
 Test(limits, soft_limit_hurries)
 {
