@@ -59,7 +59,7 @@ static void run_one(const struct rcu_flavor_struct *flavor)
 		ended();
 }
 
-static bool behind(void)
+bool grace_is_behind(void)
 {
 	return atomic_load_explicit(&grace.completed, memory_order_relaxed) <
 	       atomic_load_explicit(&grace.wanted, memory_order_seq_cst);
@@ -74,7 +74,7 @@ static bool may_rest(unsigned how)
 	case NAPS:
 		return !atomic_load_explicit(&grace.urgent, memory_order_seq_cst);
 	default:
-		return !behind();
+		return !grace_is_behind();
 	}
 }
 
@@ -115,7 +115,7 @@ static void *work(void *nothing)
 	pthread_setname_np(pthread_self(), "qslab-grace");
 	prctl(PR_SET_TIMERSLACK, 1000); /* ns: the pause is short */
 	for (;;) {
-		while (!behind())
+		while (!grace_is_behind())
 			rest(SLEEPS, -1);
 		if (!atomic_load_explicit(&grace.urgent, memory_order_acquire))
 			rest(NAPS, NAP_NS);

@@ -62,6 +62,9 @@ static inline bool grace_over(uint64_t cookie)
  */
 void grace_demand(uint64_t cookie, bool urgent);
 
+/* A grace period is asked for that is not over. */
+bool grace_is_behind(void);
+
 /* Waits; the caller is no reader meanwhile (flavor_wait_begin). `call` names it in an error message. */
 void grace_wait(uint64_t cookie, const char *call);
 

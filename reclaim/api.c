@@ -143,6 +143,7 @@ qslab_rcu_cookie qslab_rcu_start(void)
 {
 	uint64_t cookie = grace_cookie();
 	grace_demand(cookie, true);
+	reclaimer_notice(false); /* it looks for stalls */
 	return cookie;
 }
 
@@ -153,6 +154,9 @@ bool qslab_rcu_poll(qslab_rcu_cookie cookie)
 
 void qslab_rcu_wait(qslab_rcu_cookie cookie)
 {
+	if (grace_over(cookie))
+		return;
+	reclaimer_notice(false); /* it looks for stalls */
 	grace_wait(cookie, "qslab_rcu_wait");
 }
 

@@ -136,6 +136,10 @@ static unsigned look(void)
 		grace_demand(cookie, true);
 		state |= DEFERRER_WORK | DEFERRER_EAGER;
 	}
+	if (grace_is_behind()) {
+		grace_demand(0, false); /* a forked child may have no worker yet */
+		state |= DEFERRER_WORK;
+	}
 	if (state & DEFERRER_WORK) {
 		pressure_look();
 		look_for_stall();

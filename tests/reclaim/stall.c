@@ -1,6 +1,7 @@
 /*
  * A reader that never becomes quiescent is named on stderr: once when the grace period is older than QSLAB_RCU_STALL
  * (set by CMakeLists.txt to 1), once at three times that, and never again. Readers that do, or are offline, are not.
+ * By retired objects; with an argument, by a thread that waits for a cookie when nothing was ever retired.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -53,6 +54,13 @@ static void *offline(void *unused)
 	return NULL;
 }
 
+static void *waits(void *unused)
+{
+	(void)unused;
+	qslab_rcu_wait(qslab_rcu_get());
+	return NULL;
+}
+
 static unsigned count(const char *text, const char *what)
 {
 	unsigned found = 0;
@@ -69,12 +77,13 @@ static void check(bool good, const char *what, const char *said)
 	exit(1);
 }
 
-int main(void)
+int main(int arguments, char **argument)
 {
+	unsigned objects = arguments > 1 ? 0 : 1000;
 	static char said[8192];
-	char name[64];
+	char name[64], counted[64];
 	int pipe_ends[2];
-	pthread_t threads[3];
+	pthread_t threads[3], waiter;
 	void *(*run[])(void *) = {stuck, quiescent, offline};
 	struct qslab_rcu_stats stats;
 
@@ -84,7 +93,10 @@ int main(void)
 		pthread_create(&threads[i], NULL, run[i], NULL);
 	while (!stuck_tid)
 		usleep(1000);
-	for (int i = 0; i < 1000; i++)
+	(void)argument;
+	if (!objects)
+		pthread_create(&waiter, NULL, waits, NULL);
+	for (unsigned i = 0; i < objects; i++)
 		qslab_free_rcu_mightsleep(qslab_malloc(1000));
 	for (time_t end = time(NULL) + 60; time(NULL) < end; usleep(50000)) { /* it takes three seconds */
 		qslab_rcu_stats(&stats);
@@ -94,10 +106,12 @@ int main(void)
 	sleep(2); /* a third report would come now */
 	qslab_rcu_stats(&stats);
 	check(stats.stalls == 2, "two reports", said);
-	check(stats.waiting == 1000, "1000 objects wait", said);
+	check(stats.waiting == objects, "so many objects wait", said);
 	stop = true;
 	for (int i = 0; i < 3; i++)
 		pthread_join(threads[i], NULL);
+	if (!objects)
+		pthread_join(waiter, NULL);
 	qslab_rcu_barrier();
 	close(STDERR_FILENO);
 	close(pipe_ends[1]);
@@ -106,7 +120,8 @@ int main(void)
 	snprintf(name, sizeof name, "thread %d (stuck-reader)", stuck_tid);
 	check(count(said, "has not ended for") == 2, "two lines", said);
 	check(count(said, name) == 2, "the reader is named twice", said);
-	check(count(said, "1000 objects") == 2, "what waits is counted", said);
+	snprintf(counted, sizeof counted, "; %u objects", objects);
+	check(count(said, counted) == 2, "what waits is counted", said);
 	check(!strstr(said, "good-reader") && !strstr(said, "offline-reader"), "no other is named", said);
 	return 0;
 }
