@@ -26,6 +26,8 @@ static const struct rcu_flavor_struct *find_qsbr(void)
 		void *library = dlopen("liburcu-qsbr.so.8", RTLD_NOW | RTLD_GLOBAL);
 		found = library ? dlsym(library, "urcu_qsbr_flavor") : NULL;
 	}
+	if (interpose_find)
+		interpose_find();
 	if (found)
 		atomic_store_explicit(&qsbr, found, memory_order_release);
 	return found;

@@ -15,6 +15,12 @@ const struct rcu_flavor_struct *flavor_get(void);
 bool flavor_is_qsbr(void);
 bool flavor_is_bp(void);
 
+/*
+ * interpose.c, if it is there: finds liburcu's calls. By whoever needs the first grace period, for the worker: that one
+ * may be waited for by a thread inside dlopen or dlclose, whose lock dlsym takes.
+ */
+void interpose_find(void) __attribute__((weak));
+
 /* Around a wait of the calling thread: no reader while it waits; aborts in a read-side section of other flavours. */
 bool flavor_wait_begin(const char *call);
 void flavor_wait_end(bool was_online);

@@ -3,6 +3,7 @@
  * linking or preloading us first. In a forked child they end here (readers.h). Not part of libqslab.a.
  */
 #define _GNU_SOURCE
+#include "flavor.h"
 #include "grace.h"
 #include "readers.h"
 #include "sections.h"
@@ -22,37 +23,63 @@ void urcu_memb_unregister_thread(void);
 void urcu_mb_register_thread(void);
 void urcu_mb_unregister_thread(void);
 
+enum { QSBR_REGISTER, QSBR_UNREGISTER, QSBR_SYNCHRONIZE, MEMB_REGISTER, MEMB_UNREGISTER, MB_REGISTER, MB_UNREGISTER, CALLS };
+
+static struct {
+	const char *library, *name;
+	void (*_Atomic real)(void); /* liburcu's, once found */
+} calls[CALLS] = {
+	[QSBR_REGISTER] = {"liburcu-qsbr.so.8", "urcu_qsbr_register_thread", NULL},
+	[QSBR_UNREGISTER] = {"liburcu-qsbr.so.8", "urcu_qsbr_unregister_thread", NULL},
+	[QSBR_SYNCHRONIZE] = {"liburcu-qsbr.so.8", "urcu_qsbr_synchronize_rcu", NULL},
+	[MEMB_REGISTER] = {"liburcu-memb.so.8", "urcu_memb_register_thread", NULL},
+	[MEMB_UNREGISTER] = {"liburcu-memb.so.8", "urcu_memb_unregister_thread", NULL},
+	[MB_REGISTER] = {"liburcu-mb.so.8", "urcu_mb_register_thread", NULL},
+	[MB_UNREGISTER] = {"liburcu-mb.so.8", "urcu_mb_unregister_thread", NULL},
+};
+
+void interpose_find(void)
+{
+	for (int i = 0; i < CALLS; i++)
+		if (!atomic_load_explicit(&calls[i].real, memory_order_relaxed))
+			atomic_store(&calls[i].real, (void (*)(void))dlsym(RTLD_NEXT, calls[i].name));
+}
+
 /*
  * A program linked with --as-needed may name liburcu through us alone: then it is not loaded yet. If it cannot be, the
  * process ends: a reader that nobody waits for would see freed memory.
  */
-static void pass_on(const char *library, const char *name)
+static void pass_on(int call)
 {
-	void (*real)(void) = (void (*)(void))dlsym(RTLD_NEXT, name);
+	void (*real)(void) = atomic_load(&calls[call].real);
+	if (!real)
+		real = (void (*)(void))dlsym(RTLD_NEXT, calls[call].name);
 	if (!real) {
-		void *handle = dlopen(library, RTLD_NOW | RTLD_GLOBAL);
-		real = handle ? (void (*)(void))dlsym(handle, name) : NULL;
+		void *handle = dlopen(calls[call].library, RTLD_NOW | RTLD_GLOBAL);
+		real = handle ? (void (*)(void))dlsym(handle, calls[call].name) : NULL;
 	}
 	if (!real) {
 		char line[160];
-		int length = snprintf(line, sizeof line, "qslab: %s: %s cannot be loaded\n", name, library);
+		int length = snprintf(line, sizeof line, "qslab: %s: %s cannot be loaded\n", calls[call].name,
+		                      calls[call].library);
 		ssize_t wrote = write(STDERR_FILENO, line, (size_t)length);
 		(void)wrote; /* nowhere else to say it */
 		abort();
 	}
+	atomic_store(&calls[call].real, real);
 	real();
 }
 
 EXPORT void urcu_qsbr_register_thread(void)
 {
 	if (readers_register())
-		pass_on("liburcu-qsbr.so.8", "urcu_qsbr_register_thread");
+		pass_on(QSBR_REGISTER);
 }
 
 EXPORT void urcu_qsbr_unregister_thread(void)
 {
 	if (readers_unregister())
-		pass_on("liburcu-qsbr.so.8", "urcu_qsbr_unregister_thread");
+		pass_on(QSBR_UNREGISTER);
 }
 
 EXPORT void urcu_qsbr_synchronize_rcu(void)
@@ -60,29 +87,29 @@ EXPORT void urcu_qsbr_synchronize_rcu(void)
 	if (readers_are_ours())
 		grace_wait(grace_cookie(), "synchronize_rcu");
 	else
-		pass_on("liburcu-qsbr.so.8", "urcu_qsbr_synchronize_rcu");
+		pass_on(QSBR_SYNCHRONIZE);
 }
 
 EXPORT void urcu_memb_register_thread(void)
 {
-	pass_on("liburcu-memb.so.8", "urcu_memb_register_thread");
+	pass_on(MEMB_REGISTER);
 	sections_registered(SECTIONS_MEMB);
 }
 
 EXPORT void urcu_memb_unregister_thread(void)
 {
 	sections_unregister(SECTIONS_MEMB);
-	pass_on("liburcu-memb.so.8", "urcu_memb_unregister_thread");
+	pass_on(MEMB_UNREGISTER);
 }
 
 EXPORT void urcu_mb_register_thread(void)
 {
-	pass_on("liburcu-mb.so.8", "urcu_mb_register_thread");
+	pass_on(MB_REGISTER);
 	sections_registered(SECTIONS_MB);
 }
 
 EXPORT void urcu_mb_unregister_thread(void)
 {
 	sections_unregister(SECTIONS_MB);
-	pass_on("liburcu-mb.so.8", "urcu_mb_unregister_thread");
+	pass_on(MB_UNREGISTER);
 }

@@ -122,12 +122,14 @@ static void look_for_stall(void)
 static unsigned look(void)
 {
 	reclaimer_hold();
-	uint64_t cookie = chain_advance();
-	unsigned state = deferrers_scan(pressure_is_soft());
+	uint64_t cookie = chain_advance(), waiting = 0;
+	unsigned state = deferrers_scan(pressure_is_soft(), &waiting);
 	uint64_t grave = graves_advance();
 	reclaimer_go_on();
 	pressure_tell();
 
+	if (waiting)
+		grace_demand(waiting, false);
 	if (grave) {
 		grace_demand(grave, false);
 		state |= DEFERRER_WORK;

@@ -58,8 +58,13 @@ static void settle(struct deferrer *deferrer, unsigned class)
 	queue->note_count = 0;
 }
 
-/* The reclaimer's look at one class: DEFERRER_* */
-static unsigned scan(struct deferrer *deferrer, unsigned class, bool all)
+static void raise_to(uint64_t *highest, uint64_t cookie)
+{
+	*highest = cookie > *highest ? cookie : *highest;
+}
+
+/* The reclaimer's look at one class: DEFERRER_*. Demand comes later, without the lock: it may start a thread. */
+static unsigned scan(struct deferrer *deferrer, unsigned class, bool all, uint64_t *cookie)
 {
 	struct pending *pending = &deferrer->pending[class];
 	struct queue *queue = queue_of(deferrer, class);
@@ -74,8 +79,7 @@ static unsigned scan(struct deferrer *deferrer, unsigned class, bool all)
 	}
 	if (load_relaxed(&queue->arrays))
 		state |= DEFERRER_WORK | (whole || all ? DEFERRER_EAGER : 0);
-	if (queue->head)
-		grace_demand(queue_cookie(queue), false);
+	raise_to(cookie, queue_cookie(queue));
 	if (!pending->array)
 		return state;
 
@@ -85,7 +89,7 @@ static unsigned scan(struct deferrer *deferrer, unsigned class, bool all)
 	queue->seen_count = count;
 	if (count > pending->array->first) {
 		if (idle)
-			grace_demand(note(deferrer, class, false), false);
+			raise_to(cookie, note(deferrer, class, false));
 		return state | DEFERRER_WORK;
 	}
 	if (load_relaxed(&pending->limit) == pending->array->slots)
@@ -97,14 +101,14 @@ static unsigned scan(struct deferrer *deferrer, unsigned class, bool all)
 
 /* ---- all of them ------------------------------------------------------------------------------------------ */
 
-unsigned deferrers_scan(bool all)
+unsigned deferrers_scan(bool all, uint64_t *cookie)
 {
 	unsigned state = 0;
 
 	for (EACH_DEFERRER(d)) {
 		lock_take(&d->lock);
 		for (EACH_USED_CLASS(d, c, CLASS_NONE))
-			state |= scan(d, c, all);
+			state |= scan(d, c, all, cookie);
 		lock_drop(&d->lock);
 	}
 	return state;
@@ -119,8 +123,7 @@ uint64_t deferrers_note(unsigned only)
 		for (EACH_USED_CLASS(d, c, only)) {
 			if (sealed_whole(d, c))
 				continue;
-			uint64_t cookie = note(d, c, true);
-			highest = cookie > highest ? cookie : highest;
+			raise_to(&highest, note(d, c, true));
 		}
 		lock_drop(&d->lock);
 	}
@@ -134,9 +137,8 @@ uint64_t deferrers_settle(unsigned only)
 	for (EACH_DEFERRER(d)) {
 		lock_take(&d->lock);
 		for (EACH_USED_CLASS(d, c, only)) {
-			uint64_t cookie = queue_cookie(queue_of(d, c));
+			raise_to(&highest, queue_cookie(queue_of(d, c)));
 			settle(d, c);
-			highest = cookie > highest ? cookie : highest;
 		}
 		lock_drop(&d->lock);
 	}
