@@ -44,7 +44,7 @@ static void run_one(const struct rcu_flavor_struct *flavor)
 	grace_fence(); /* pairs with grace_cookie */
 	MARK(grace_start);
 	DTRACE_PROBE1(qslab, grace_start, number);
-	if (!readers_synchronize())
+	if (!readers_synchronize() && !sections_synchronize_for(flavor))
 		flavor->update_synchronize_rcu();
 	atomic_store_explicit(&grace.completed, number, memory_order_release); /* pairs with grace_over */
 	MARK(grace_end);
@@ -194,15 +194,15 @@ void grace_wait(uint64_t cookie, const char *call)
 }
 
 /*
- * With memb and mb, whose readers are not ours after fork (rcu/README.md), the child needs liburcu's locks free: no grace
- * period of ours may hold them. Its end can be waited for unless the forking thread is itself a reader now; not for
+ * With memb and mb whose register calls are not seen, or were not yet, the child needs liburcu's locks free
+ * (rcu/README.md): no grace period of ours may hold them. Its end can be waited for unless the forking thread is itself a reader now; not for
  * ever, since it may be waiting for a lock that a prepare handler before us took. With bp such a handler, liburcu's
  * own, has taken all locks already.
  */
 static bool may_pause(void)
 {
 	const struct rcu_flavor_struct *flavor = atomic_load(&worker) == RUNNING ? flavor_get() : NULL;
-	return flavor && !flavor_is_qsbr() && !flavor_is_bp() && !flavor->read_ongoing();
+	return flavor && !sections_seen() && !flavor_is_qsbr() && !flavor_is_bp() && !flavor->read_ongoing();
 }
 
 void grace_before_fork(void)
@@ -227,6 +227,5 @@ void grace_after_fork(void)
 	atomic_store(&grace.waiters, 0);
 	pthread_mutex_init(&running, NULL);
 	readers_after_fork();
-	if (paused)
-		sections_after_fork();
+	sections_after_fork();
 }

@@ -20,10 +20,16 @@ void urcu_qsbr_unregister_thread(void);
 void urcu_qsbr_synchronize_rcu(void);
 void urcu_memb_register_thread(void);
 void urcu_memb_unregister_thread(void);
+void urcu_memb_synchronize_rcu(void);
 void urcu_mb_register_thread(void);
 void urcu_mb_unregister_thread(void);
+void urcu_mb_synchronize_rcu(void);
 
-enum { QSBR_REGISTER, QSBR_UNREGISTER, QSBR_SYNCHRONIZE, MEMB_REGISTER, MEMB_UNREGISTER, MB_REGISTER, MB_UNREGISTER, CALLS };
+enum {
+	QSBR_REGISTER, QSBR_UNREGISTER, QSBR_SYNCHRONIZE,
+	MEMB_REGISTER, MEMB_UNREGISTER, MEMB_SYNCHRONIZE,
+	MB_REGISTER, MB_UNREGISTER, MB_SYNCHRONIZE, CALLS
+};
 
 static struct {
 	const char *library, *name;
@@ -34,8 +40,10 @@ static struct {
 	[QSBR_SYNCHRONIZE] = {"liburcu-qsbr.so.8", "urcu_qsbr_synchronize_rcu", NULL},
 	[MEMB_REGISTER] = {"liburcu-memb.so.8", "urcu_memb_register_thread", NULL},
 	[MEMB_UNREGISTER] = {"liburcu-memb.so.8", "urcu_memb_unregister_thread", NULL},
+	[MEMB_SYNCHRONIZE] = {"liburcu-memb.so.8", "urcu_memb_synchronize_rcu", NULL},
 	[MB_REGISTER] = {"liburcu-mb.so.8", "urcu_mb_register_thread", NULL},
 	[MB_UNREGISTER] = {"liburcu-mb.so.8", "urcu_mb_unregister_thread", NULL},
+	[MB_SYNCHRONIZE] = {"liburcu-mb.so.8", "urcu_mb_synchronize_rcu", NULL},
 };
 
 void interpose_find(void)
@@ -92,24 +100,36 @@ EXPORT void urcu_qsbr_synchronize_rcu(void)
 
 EXPORT void urcu_memb_register_thread(void)
 {
-	pass_on(MEMB_REGISTER);
-	sections_registered(SECTIONS_MEMB);
+	if (sections_register(SECTIONS_MEMB))
+		pass_on(MEMB_REGISTER);
 }
 
 EXPORT void urcu_memb_unregister_thread(void)
 {
-	sections_unregister(SECTIONS_MEMB);
-	pass_on(MEMB_UNREGISTER);
+	if (sections_unregister(SECTIONS_MEMB))
+		pass_on(MEMB_UNREGISTER);
+}
+
+EXPORT void urcu_memb_synchronize_rcu(void)
+{
+	if (!sections_synchronize(SECTIONS_MEMB))
+		pass_on(MEMB_SYNCHRONIZE);
 }
 
 EXPORT void urcu_mb_register_thread(void)
 {
-	pass_on(MB_REGISTER);
-	sections_registered(SECTIONS_MB);
+	if (sections_register(SECTIONS_MB))
+		pass_on(MB_REGISTER);
 }
 
 EXPORT void urcu_mb_unregister_thread(void)
 {
-	sections_unregister(SECTIONS_MB);
-	pass_on(MB_UNREGISTER);
+	if (sections_unregister(SECTIONS_MB))
+		pass_on(MB_UNREGISTER);
+}
+
+EXPORT void urcu_mb_synchronize_rcu(void)
+{
+	if (!sections_synchronize(SECTIONS_MB))
+		pass_on(MB_SYNCHRONIZE);
 }

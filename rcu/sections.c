@@ -1,73 +1,171 @@
+/*
+ * Knows the layout of liburcu's reader and grace-period counter from its header, whose inline code is not used. A grace
+ * period is liburcu's: wait for the sections of the other phase, change the phase, wait again.
+ */
 #define _GNU_SOURCE
 #define _LGPL_SOURCE
 #include "sections.h"
+#include "grace.h"
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <stddef.h>
-#include <urcu/urcu-memb.h> /* for the layout of struct urcu_reader; its inline code is not used */
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+#include <urcu/urcu-memb.h>
 
 struct link {
-	struct link *next, *prev;  /* lock */
+	struct link *next, *prev;  /* lock; a forked child's */
 	struct urcu_reader *urcu;  /* const while registered; NULL: not registered */
 };
 
-static struct link none = {&none, &none, NULL};
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* the list */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;    /* the lists */
+static pthread_mutex_t waiting = PTHREAD_MUTEX_INITIALIZER; /* one grace period at a time; before lock */
 static _Thread_local struct link self[SECTIONS_FLAVORS] __attribute__((tls_model("initial-exec")));
 
-static const char *const reader_names[SECTIONS_FLAVORS] = {"urcu_memb_reader", "urcu_mb_reader"};
+static struct {
+	const char *reader, *gp, *flavor; /* liburcu's variables */
+	const void *_Atomic symbol;       /* its flavor, before its gp is found */
+	struct urcu_gp *_Atomic found;    /* its gp, after the first register call */
+	struct link none;                 /* lock: the head of the child's list */
+	atomic_bool ours;                 /* a forked child: const from fork on */
+} flavors[SECTIONS_FLAVORS] = {
+	[SECTIONS_MEMB] = {.reader = "urcu_memb_reader", .gp = "urcu_memb_gp", .flavor = "urcu_memb_flavor"},
+	[SECTIONS_MB] = {.reader = "urcu_mb_reader", .gp = "urcu_mb_gp", .flavor = "urcu_mb_flavor"},
+};
 
-static void add(struct link *link)
+/* Lock held, or nobody else is there. */
+static void add(enum sections_flavor flavor, struct link *link)
 {
-	link->next = none.next;
-	link->prev = &none;
-	none.next->prev = link;
-	none.next = link;
+	struct link *none = &flavors[flavor].none;
+
+	link->next = none->next;
+	link->prev = none;
+	none->next->prev = link;
+	none->next = link;
 }
 
-void sections_registered(enum sections_flavor flavor)
+bool sections_register(enum sections_flavor flavor)
 {
+	bool both = !atomic_load(&flavors[flavor].ours);
+	struct urcu_reader *reader = dlsym(RTLD_DEFAULT, flavors[flavor].reader); /* this thread's */
+	struct urcu_gp *gp = dlsym(RTLD_DEFAULT, flavors[flavor].gp);
 	struct link *link = &self[flavor];
 
-	if (link->urcu || !(link->urcu = dlsym(RTLD_DEFAULT, reader_names[flavor])))
-		return;
-	pthread_mutex_lock(&lock);
-	add(link);
-	pthread_mutex_unlock(&lock);
+	if (!reader || !gp || link->urcu)
+		return both; /* a second registration: liburcu's own check speaks */
+	if (!atomic_load(&flavors[flavor].found)) {
+		atomic_store(&flavors[flavor].symbol, dlsym(RTLD_DEFAULT, flavors[flavor].flavor));
+		atomic_store(&flavors[flavor].found, gp);
+	}
+	link->urcu = reader;
+	if (!both) {
+		reader->tid = pthread_self();
+		reader->registered = 1;
+		pthread_mutex_lock(&lock);
+		add(flavor, link);
+		pthread_mutex_unlock(&lock);
+	}
+	return both;
 }
 
-void sections_unregister(enum sections_flavor flavor)
+bool sections_unregister(enum sections_flavor flavor)
 {
+	bool both = !atomic_load(&flavors[flavor].ours);
 	struct link *link = &self[flavor];
 
-	if (!link->urcu)
-		return;
-	pthread_mutex_lock(&lock);
-	link->next->prev = link->prev;
-	link->prev->next = link->next;
-	pthread_mutex_unlock(&lock);
+	if (link->urcu && !both) {
+		pthread_mutex_lock(&lock);
+		link->next->prev = link->prev;
+		link->prev->next = link->next;
+		pthread_mutex_unlock(&lock);
+		link->urcu->registered = 0;
+	}
 	link->urcu = NULL;
+	return both;
 }
 
-static void forget(struct urcu_reader *dead)
+bool sections_seen(void)
 {
-	dead->node.next->prev = dead->node.prev;
-	dead->node.prev->next = dead->node.next;
-	dead->ctr = 0;
+	return atomic_load(&flavors[SECTIONS_MEMB].found) || atomic_load(&flavors[SECTIONS_MB].found);
 }
 
+/* A full fence here, and in every reader of memb, which has only a compiler's barrier where the kernel has this. */
+static void fence(enum sections_flavor flavor)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	if (flavor == SECTIONS_MEMB && syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0))
+		syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+}
+
+/* Lock held. No section that runs began in the other phase. */
+static bool all_past(enum sections_flavor flavor, unsigned long phase)
+{
+	struct link *none = &flavors[flavor].none;
+
+	fence(flavor);
+	for (struct link *link = none->next; link != none; link = link->next) {
+		unsigned long seen = __atomic_load_n(&link->urcu->ctr, __ATOMIC_SEQ_CST);
+		if ((seen & URCU_GP_CTR_NEST_MASK) && ((seen ^ phase) & URCU_GP_CTR_PHASE))
+			return false;
+	}
+	return true;
+}
+
+bool sections_synchronize(enum sections_flavor flavor)
+{
+	struct urcu_gp *gp = atomic_load(&flavors[flavor].found);
+	int saved = errno;
+
+	if (!atomic_load(&flavors[flavor].ours))
+		return false;
+	pthread_mutex_lock(&waiting);
+	pthread_mutex_lock(&lock);
+	for (int pass = 0; pass < 2; pass++) {
+		if (pass)
+			__atomic_store_n(&gp->ctr, gp->ctr ^ URCU_GP_CTR_PHASE, __ATOMIC_SEQ_CST);
+		for (unsigned turn = 0; !all_past(flavor, gp->ctr); turn++) {
+			pthread_mutex_unlock(&lock);
+			nanosleep(&(struct timespec){0, turn < 100 ? 20000 : 1000000}, NULL);
+			pthread_mutex_lock(&lock);
+		}
+	}
+	fence(flavor);
+	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&waiting);
+	errno = saved;
+	return true;
+}
+
+bool sections_synchronize_for(const struct rcu_flavor_struct *flavor)
+{
+	for (int i = 0; i < SECTIONS_FLAVORS; i++)
+		if (atomic_load(&flavors[i].ours) && (const void *)flavor == atomic_load(&flavors[i].symbol))
+			return sections_synchronize(i);
+	return false;
+}
+
+/* In the child: of the readers only this thread is left. */
 void sections_after_fork(void)
 {
-	struct link *first = none.next;
+	int saved = errno;
 
 	pthread_mutex_init(&lock, NULL);
-	none.next = none.prev = &none;
-	for (struct link *link = first, *next; link != &none; link = next) {
-		next = link->next;
-		if (link >= self && link < self + SECTIONS_FLAVORS)
-			add(link);
-		else
-			forget(link->urcu);
+	pthread_mutex_init(&waiting, NULL);
+	for (int flavor = 0; flavor < SECTIONS_FLAVORS; flavor++) {
+		struct urcu_gp *gp = atomic_load(&flavors[flavor].found);
+		if (!gp)
+			continue;
+		flavors[flavor].none.next = flavors[flavor].none.prev = &flavors[flavor].none;
+		if (self[flavor].urcu)
+			add(flavor, &self[flavor]);
+		gp->futex = 0; /* nobody of liburcu's waits any more */
+		atomic_store(&flavors[flavor].ours, true);
+		if (flavor == SECTIONS_MEMB)
+			syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
 	}
+	errno = saved;
 }

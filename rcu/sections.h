@@ -1,17 +1,28 @@
 /*
- * Readers of the flavours with read-side sections (memb, mb) across fork: liburcu's registry in the child still names
- * threads that are gone, perhaps in the middle of a section, and their memory will be used again. They are taken out.
+ * Readers of the flavours with read-side sections (memb, mb) across fork. The child inherits liburcu's registry with
+ * threads that are gone, perhaps in the middle of a section, and its locks in any state. So, as with QSBR (readers.h), a
+ * child of a process whose register calls were seen (interpose.c) leaves liburcu's alone: it keeps the registry of the
+ * threads that it registers itself, and waits for them over liburcu's own counters.
  */
 #ifndef QSLAB_RCU_SECTIONS_H
 #define QSLAB_RCU_SECTIONS_H
 
+#include <stdbool.h>
+
 enum sections_flavor { SECTIONS_MEMB, SECTIONS_MB, SECTIONS_FLAVORS };
 
-/* What interpose.c saw of the calling thread: after liburcu registered it, before liburcu unregisters it. */
-void sections_registered(enum sections_flavor flavor);
-void sections_unregister(enum sections_flavor flavor);
+/* What interpose.c saw: the calling thread registers, or unregisters. True: liburcu is to do it too. */
+bool sections_register(enum sections_flavor flavor);
+bool sections_unregister(enum sections_flavor flavor);
 
-/* In the child, no grace period in flight: the registries hold this thread only. */
+/* In such a child: waits until every section that runs has ended, and returns true. Else false: liburcu is to do it. */
+bool sections_synchronize(enum sections_flavor flavor);
+struct rcu_flavor_struct;
+bool sections_synchronize_for(const struct rcu_flavor_struct *flavor);
+
+/* Was a thread of one of these flavours ever registered? */
+bool sections_seen(void);
+
 void sections_after_fork(void);
 
 #endif

@@ -186,3 +186,111 @@ Test(flavors, qsbr_fork, .disabled = NO_FORK) { forks(&urcu_qsbr_flavor); }
 Test(flavors, memb_fork, .disabled = NO_FORK) { forks(&urcu_memb_flavor); }
 Test(flavors, mb_fork, .disabled = NO_FORK) { forks(&urcu_mb_flavor); }
 Test(flavors, bp_fork, .disabled = NO_FORK) { forks(&urcu_bp_flavor); }
+
+/* A fork may come in the middle of grace periods, ours and the program's, of a section, of a registration. */
+
+static atomic_bool inside, leave;
+
+static void *stays_inside(void *unused)
+{
+	flavor->register_thread();
+	flavor->read_lock();
+	atomic_store(&inside, true);
+	while (!atomic_load(&stop))
+		pause_ms(1);
+	flavor->read_unlock();
+	flavor->unregister_thread();
+	return unused;
+}
+
+static void *comes_and_goes(void *unused)
+{
+	while (!atomic_load(&stop)) {
+		flavor->register_thread();
+		flavor->read_lock();
+		flavor->read_unlock();
+		flavor->unregister_thread();
+	}
+	return unused;
+}
+
+static void *synchronizes(void *unused)
+{
+	while (!atomic_load(&stop))
+		flavor->update_synchronize_rcu();
+	return unused;
+}
+
+/* The child's own: an element changes in its hands if the child does not wait for it. */
+static void *holds_on(void *unused)
+{
+	flavor->register_thread();
+	flavor->read_lock();
+	struct element *element = atomic_load(&slots[0]);
+	atomic_store(&inside, true);
+	while (!atomic_load(&leave)) {
+		if (element->magic != MAGIC(0))
+			_exit(2);
+		pause_ms(1);
+	}
+	flavor->read_unlock();
+	flavor->unregister_thread();
+	return unused;
+}
+
+static _Noreturn void child_of_many(void)
+{
+	pthread_t reader;
+
+	alarm(30);
+	atomic_store(&inside, false);
+	pthread_create(&reader, NULL, holds_on, NULL);
+	while (!atomic_load(&inside))
+		pause_ms(1);
+	qslab_free_rcu(slots[0], rcu);
+	for (int i = 0; i < 300; i++) { /* of its size, so that one of them is it if it is free */
+		memset(qslab_malloc(sizeof(struct element)), 0xcc, sizeof(struct element));
+		pause_ms(1);
+	}
+	uint64_t completed = stats().completed;
+	atomic_store(&leave, true);
+	pthread_join(reader, NULL);
+	flavor->update_synchronize_rcu();
+	qslab_rcu_barrier();
+	_exit(stats().waiting || stats().completed == completed);
+}
+
+static void forks_in_between(const struct rcu_flavor_struct *chosen, bool used)
+{
+	void *(*const run[])(void *) = {stays_inside, comes_and_goes, comes_and_goes, synchronizes};
+	pthread_t threads[4];
+
+	use(chosen);
+	for (int i = 0; i < 4; i++)
+		pthread_create(&threads[i], NULL, run[i], NULL);
+	while (!atomic_load(&inside))
+		pause_ms(1);
+	slots[0] = make(0);
+	if (used) { /* a grace period of ours is under way */
+		qslab_free_rcu_mightsleep(qslab_malloc(100));
+		AWAIT(stats().started > 0);
+	}
+	for (int round = 0; round < 10; round++) {
+		pid_t child = fork();
+		if (child == 0)
+			child_of_many();
+		int status;
+		waitpid(child, &status, 0);
+		cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "round %d: status %x", round, status);
+	}
+	atomic_store(&stop, true);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/* Not bp: there liburcu's own handlers wait for the grace period, which would wait for ever. */
+Test(flavors, qsbr_fork_between, .disabled = NO_THREADS_IN_CHILD) { forks_in_between(&urcu_qsbr_flavor, true); }
+Test(flavors, memb_fork_between, .disabled = NO_THREADS_IN_CHILD) { forks_in_between(&urcu_memb_flavor, true); }
+Test(flavors, mb_fork_between, .disabled = NO_THREADS_IN_CHILD) { forks_in_between(&urcu_mb_flavor, true); }
+Test(flavors, memb_fork_first, .disabled = NO_THREADS_IN_CHILD) { forks_in_between(&urcu_memb_flavor, false); }
+Test(flavors, mb_fork_first, .disabled = NO_THREADS_IN_CHILD) { forks_in_between(&urcu_mb_flavor, false); }
