@@ -87,7 +87,7 @@ static void run(double length)
 	for (double end = seconds() + length; seconds() < end;) {
 		doing = "fork";
 		sleep_us(200000 + next_random(&random) % 1500000, false);
-		if (flavor == &urcu_qsbr_flavor && !SANITIZED)
+		if (flavor != &urcu_bp_flavor && !SANITIZED)
 			fork_once(&random, THREADS + 4);
 		check_progress();
 	}
