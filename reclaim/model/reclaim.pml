@@ -31,8 +31,8 @@
  *   top          stored with release by the owner, after slot; loaded with acquire by whoever notes a prefix: it sees
  *                the slots and, through them, that the objects were unpublished before its cookie.
  *   chain        pushed with release, taken with an acquiring exchange; the cookie's fence comes after the exchange.
- *   top, limit   the owner stores top, then loads limit; the reclaimer stores limit = 0, then loads top: each needs a
- *                full fence between. The owner's may be a compiler barrier if the reclaimer calls membarrier().
+ *   top, limit   no fence: a push may pass beside the disarming, and the reclaimer looks again, at intervals that end.
+ *                Here its timer ends when there is something to see.
  *   waking       flag stored (seq_cst) before futex wake; cleared before the work is looked for.
  *   the rest     under the deferrer's lock, or the chain's.
  *
@@ -175,7 +175,7 @@ typedef deferrer {
 	byte first;		/* of them, slots 0..first-1 are free again. This and the rest: under the lock */
 	byte generation;	/* changes whenever top goes back to 0, and is never reset */
 	byte batch[QUEUE], cookie[QUEUE], batches; /* the FIFO: sets of objects, oldest first, cookies ascend */
-	byte noted, noted_generation, noted_cookie; /* the reclaimer's note of a prefix; noted = 0: none */
+	byte noted, noted_generation, noted_cookie; /* the note of a prefix; noted = 0: none */
 };
 deferrer D[DEFERRERS];
 
@@ -213,15 +213,14 @@ inline FREE_HEAD(d)	/* the oldest batch becomes the owner's magazine, or goes ba
 	POP(d)
 }
 
-/* The first `upto` pending entries are free from now on. Two notes of one array may ripen in either order. */
-inline FREE_PREFIX(d, upto)
+/* The noted entries are free from now on. */
+inline FREE_PREFIX(d)
 {
-	FREE(SLOTS(d, D[d].first, upto));
-#ifdef BROKEN_FIRST
-	D[d].first = upto
-#else
-	D[d].first = MAX(D[d].first, upto)
+	FREE(SLOTS(d, D[d].first, D[d].noted));
+#ifndef BROKEN_FIRST
+	D[d].first = D[d].noted;
 #endif
+	D[d].noted = 0
 }
 
 /* A fresh array becomes pending. Slots are cleared only to have fewer states. */
@@ -242,12 +241,7 @@ inline SEAL(d, c)
 		c = COOKIE;
 		d_step { APPEND(d, SLOTS(d, D[d].first, D[d].top), c); RENEW(d); c = 0 }
 	:: else ->
-		d_step {
-			RENEW(d);
-#ifdef BROKEN_REUSE		/* all of it was freed by prefixes: used again as if it were still the same */
-			D[d].generation--
-#endif
-		}
+		d_step { RENEW(d) }
 	fi
 }
 
@@ -285,14 +279,6 @@ inline RETIRE(d, object)
 #else
 	D[d].slot[D[d].top] = object;
 	D[d].top++;
-#endif
-#if defined(IDLE) && !defined(BROKEN_RECHECK)
-	if
-	:: D[d].limit == 0 -> /* disarmed between the test above and the push: nobody else would tell the reclaimer */
-		LOCK(d);
-		d_step { D[d].limit = CAPACITY; wake = true; UNLOCK(d) }
-	:: else
-	fi;
 #endif
 out:	skip;
 	d_step { entering = entering & ~object; object = 0 }
@@ -342,7 +328,7 @@ proctype Owner(byte which)
 byte chain;			/* the lock-free stack */
 bool chain_wake;		/* the reclaimer's flag: the chain was empty */
 bool chain_lock;		/* held by whoever takes or frees, never by a pusher */
-byte taken[QUEUE], taken_cookie[QUEUE], takens; /* a FIFO as a deferrer's. Under chain_lock */
+byte ripening, ripening_cookie; /* what was taken. Under chain_lock */
 
 proctype Pusher()
 {
@@ -366,41 +352,47 @@ proctype Pusher()
 	done++
 }
 
-/* Take the whole chain, then a cookie; it stays visible to a barrier, in the FIFO, until it is free. */
-inline TAKE_CHAIN(objects, c)
+/* Frees what is ripe; with nothing left there takes the whole chain, then a cookie: c is the one to wait for, or 0. */
+inline ADVANCE(objects, c)
 {
 	atomic { !chain_lock -> chain_lock = true };
-#ifdef BROKEN_CHAIN
-	c = COOKIE;
-	d_step { objects = chain; chain = 0 };
+	d_step {
+		c = 0;
+		if
+		:: ripening != 0 && completed >= ripening_cookie -> FREE(ripening); ripening = 0; ripening_cookie = 0
+		:: else
+		fi
+	};
+	if
+#ifdef BROKEN_MIXED		/* what comes in joins what ripens already */
+	:: true ->
 #else
-	d_step { objects = chain; chain = 0 };
-	c = COOKIE;
+	:: ripening == 0 ->
 #endif
+#ifdef BROKEN_CHAIN
+		c = COOKIE;
+		d_step { objects = chain; chain = 0 };
+#else
+		d_step { objects = chain; chain = 0 };
+		c = COOKIE;
+#endif
+		d_step {
+			if
+			:: objects != 0 && ripening == 0 -> ripening_cookie = c; DEMAND(c)
+			:: else
+			fi;
+			ripening = ripening | objects;
+			objects = 0; c = 0
+		}
+	:: else
+	fi;
 	d_step {
 		if
-		:: objects != 0 ->
-			assert(takens < QUEUE);
-			taken[takens] = objects;
-			taken_cookie[takens] = c;
-			takens++;
-			DEMAND(c)
+		:: ripening != 0 -> c = ripening_cookie
 		:: else
 		fi;
-		objects = 0;
 		chain_lock = false
 	}
-}
-
-#define RIPE_CHAIN (takens > 0 && completed >= taken_cookie[0])
-
-inline POP_CHAIN()
-{
-	takens--;
-	taken[0] = taken[1]; taken_cookie[0] = taken_cookie[1];
-	taken[1] = taken[2]; taken_cookie[1] = taken_cookie[2];
-	taken[2] = taken[3]; taken_cookie[2] = taken_cookie[3];
-	taken[3] = 0; taken_cookie[3] = 0
 }
 
 /* ---- the reclaimer --------------------------------------------------------------------------------------- */
@@ -412,10 +404,9 @@ inline POP_CHAIN()
 #define NOTED(d) (D[d].noted != 0 && D[d].noted_generation == D[d].generation)
 #endif
 
-#define NOTEABLE(d) (!D[d].lock && D[d].owned && D[d].first < D[d].top && !NOTED(d))
-inline NOTE(d)
+/* Lock held, and dropped at the end. */
+inline WRITE_NOTE(d)
 {
-	atomic { NOTEABLE(d) -> D[d].lock = true };
 #ifdef BROKEN_NOTE		/* the cookie first, then the top: pushes between come too early */
 	c = COOKIE;
 	n = D[d].top;
@@ -428,13 +419,22 @@ inline NOTE(d)
 		D[d].noted_generation = D[d].generation;
 		D[d].noted_cookie = c;
 		DEMAND(c);
-		n = 0; c = 0;
+		n = 0;
 		UNLOCK(d)
 	}
 }
 
+/* The reclaimer's: it leaves a note that stands. */
+#define NOTEABLE(d) (!D[d].lock && D[d].owned && D[d].first < D[d].top && !NOTED(d))
+inline NOTE(d)
+{
+	atomic { NOTEABLE(d) -> D[d].lock = true };
+	WRITE_NOTE(d);
+	c = 0
+}
+
 #define RIPE_NOTE(d) (!D[d].lock && NOTED(d) && completed >= D[d].noted_cookie)
-inline FREE_NOTED(d) { d_step { RIPE_NOTE(d) -> FREE_PREFIX(d, D[d].noted); D[d].noted = 0 } }
+inline FREE_NOTED(d) { d_step { RIPE_NOTE(d) -> FREE_PREFIX(d) } }
 
 #ifdef BROKEN_DETACH		/* a ripe batch leaves its FIFO under the lock, but is freed after it */
 inline DRAIN(d)
@@ -442,14 +442,8 @@ inline DRAIN(d)
 	d_step { !D[d].lock && RIPE(d) -> n = D[d].batch[0]; POP(d) };
 	d_step { FREE(n); n = 0 }
 }
-inline DRAIN_CHAIN()
-{
-	d_step { !chain_lock && RIPE_CHAIN -> n = taken[0]; POP_CHAIN() };
-	d_step { FREE(n); n = 0 }
-}
 #else
-inline DRAIN(d)	     { d_step { !D[d].lock && RIPE(d) -> FREE_HEAD(d) } }
-inline DRAIN_CHAIN() { d_step { !chain_lock && RIPE_CHAIN -> FREE(taken[0]); POP_CHAIN() } }
+inline DRAIN(d) { d_step { !D[d].lock && RIPE(d) -> FREE_HEAD(d) } }
 #endif
 
 /* Without IDLE its timer may fire at any time, and it is never asleep. */
@@ -470,13 +464,16 @@ end:	do
 #endif
 #endif
 #ifdef CHAIN
-	:: chain_wake -> chain_wake = false; TAKE_CHAIN(n, c); c = 0
-	:: DRAIN_CHAIN()
+	:: chain_wake || (ripening != 0 && completed >= ripening_cookie) -> chain_wake = false; ADVANCE(n, c); c = 0
 #endif
 #ifdef IDLE
 	:: d_step { !D[0].lock && D[0].limit != 0 -> D[0].limit = 0 }
 	:: D[0].limit == 0 && D[0].top == D[0].first && D[0].batches == 0 ->
-end_asleep:	wake; /* no timer runs: sleeps until somebody says so */
+#ifdef BROKEN_TIMER		/* sleeps until somebody says so */
+end_asleep:	wake;
+#else
+end_asleep:	wake || D[0].top != D[0].first;
+#endif
 		wake = false
 #endif
 	od
@@ -484,41 +481,45 @@ end_asleep:	wake; /* no timer runs: sleeps until somebody says so */
 
 /* ---- the barrier ----------------------------------------------------------------------------------------- */
 
+bool turn;			/* a barrier is at it: one at a time */
+
 proctype Barrier(byte which)
 {
-	byte d, c, m, n[DEFERRERS], generation[DEFERRERS];
+	byte d, c, m, n;
 
 	due[which] = retired & ~entering;
+#ifndef BROKEN_TURNS
+	atomic { !turn -> turn = true };
+#endif
 
-	/* Pass 1: how far is each pending array filled? Take the chain. One cookie, after the last look, for all. */
+	/* Pass 1: a note of each pending array; one that stands is widened. */
 	do
 	:: d < DEFERRERS ->
-		atomic { !D[d].lock -> n[d] = D[d].top; generation[d] = D[d].generation; d++ }
+		LOCK(d);
+		if
+		:: D[d].first < D[d].top -> WRITE_NOTE(d); d_step { m = MAX(m, c); c = 0 }
+		:: else -> UNLOCK(d)
+		fi;
+		d++
 	:: else -> break
 	od;
 	d = 0;
-#ifdef CHAIN
-	TAKE_CHAIN(m, c);
-	m = 0;
-#endif
-	c = COOKIE;
-	DEMAND(c);
-	completed >= c;
+	completed >= m;
 
 	/* Pass 2: what is still where it was noted is freed; the rest has been freed or is in a FIFO. */
+	d_step { c = m; m = 0 };
 	do
 	:: d < DEFERRERS ->
 		d_step {
 			!D[d].lock ->
 			if
-			:: D[d].generation == generation[d] -> FREE_PREFIX(d, n[d])
+			:: RIPE_NOTE(d) -> FREE_PREFIX(d)
 			:: else
 			fi;
 			if
 			:: D[d].batches > 0 -> m = MAX(m, D[d].cookie[D[d].batches - 1])
 			:: else
 			fi;
-			n[d] = 0; generation[d] = 0;
 			d++
 		}
 	:: else -> break
@@ -527,17 +528,7 @@ proctype Barrier(byte which)
 #ifdef BROKEN_WAIT		/* the first wait is taken for enough */
 	m = c;
 #endif
-#ifdef CHAIN
-#ifndef BROKEN_HIDDEN		/* what the reclaimer has taken is not looked at */
-	d_step {
-		!chain_lock ->
-		if
-		:: takens > 0 -> m = MAX(m, taken_cookie[takens - 1])
-		:: else
-		fi
-	};
-#endif
-#endif
+	c = 0;
 	completed >= m;
 
 	/* Pass 3: batches up to that cookie are freed. */
@@ -555,14 +546,20 @@ proctype Barrier(byte which)
 	:: else -> break
 	od;
 #endif
-#if defined(CHAIN) && !defined(BROKEN_HIDDEN)
-	atomic {
-		!chain_lock ->
-		do
-		:: takens > 0 && taken_cookie[0] <= m -> FREE(taken[0]); POP_CHAIN()
-		:: else -> break
-		od
-	};
+#ifdef CHAIN
+	/* The chain, twice: what ripens, and what came in behind it. */
+	ADVANCE(n, c);
+	completed >= c;
+	ADVANCE(n, c);
+#ifndef BROKEN_ONCE
+	ADVANCE(n, c);
+	completed >= c;
+	ADVANCE(n, c);
+#endif
+	c = 0;
+#endif
+#ifndef BROKEN_TURNS
+	turn = false;
 #endif
 	assert(due[which] == 0); /* claim 3 */
 	done++
