@@ -35,15 +35,15 @@ static struct {
 	const char *library, *name;
 	void (*_Atomic real)(void); /* liburcu's, once found */
 } calls[CALLS] = {
-	[QSBR_REGISTER] = {"liburcu-qsbr.so.8", "urcu_qsbr_register_thread", NULL},
-	[QSBR_UNREGISTER] = {"liburcu-qsbr.so.8", "urcu_qsbr_unregister_thread", NULL},
-	[QSBR_SYNCHRONIZE] = {"liburcu-qsbr.so.8", "urcu_qsbr_synchronize_rcu", NULL},
-	[MEMB_REGISTER] = {"liburcu-memb.so.8", "urcu_memb_register_thread", NULL},
-	[MEMB_UNREGISTER] = {"liburcu-memb.so.8", "urcu_memb_unregister_thread", NULL},
-	[MEMB_SYNCHRONIZE] = {"liburcu-memb.so.8", "urcu_memb_synchronize_rcu", NULL},
-	[MB_REGISTER] = {"liburcu-mb.so.8", "urcu_mb_register_thread", NULL},
-	[MB_UNREGISTER] = {"liburcu-mb.so.8", "urcu_mb_unregister_thread", NULL},
-	[MB_SYNCHRONIZE] = {"liburcu-mb.so.8", "urcu_mb_synchronize_rcu", NULL},
+	[QSBR_REGISTER] = {.library = "liburcu-qsbr.so.8", .name = "urcu_qsbr_register_thread"},
+	[QSBR_UNREGISTER] = {.library = "liburcu-qsbr.so.8", .name = "urcu_qsbr_unregister_thread"},
+	[QSBR_SYNCHRONIZE] = {.library = "liburcu-qsbr.so.8", .name = "urcu_qsbr_synchronize_rcu"},
+	[MEMB_REGISTER] = {.library = "liburcu-memb.so.8", .name = "urcu_memb_register_thread"},
+	[MEMB_UNREGISTER] = {.library = "liburcu-memb.so.8", .name = "urcu_memb_unregister_thread"},
+	[MEMB_SYNCHRONIZE] = {.library = "liburcu-memb.so.8", .name = "urcu_memb_synchronize_rcu"},
+	[MB_REGISTER] = {.library = "liburcu-mb.so.8", .name = "urcu_mb_register_thread"},
+	[MB_UNREGISTER] = {.library = "liburcu-mb.so.8", .name = "urcu_mb_unregister_thread"},
+	[MB_SYNCHRONIZE] = {.library = "liburcu-mb.so.8", .name = "urcu_mb_synchronize_rcu"},
 };
 
 void interpose_find(void)
