@@ -15,8 +15,7 @@ trap 'rm -rf "$work"' EXIT
 { cmake --preset arm64 -G Ninja && cmake --build --preset arm64 -j2 --target qslab qslab-tool qslab-malloc "${programs[@]}"; } \
 	>"$work/build" 2>&1 || { cat "$work/build"; fail "it does not build"; }
 
-# A process group of its own, which is killed whole. (qemu 7.2 gives up in processes that fork while they have many threads:
-# torture forks with qsbr, so that one is left out.)
+# A process group of its own, which is killed whole. (qemu 7.2 gives up in processes that fork while they have many threads.)
 emulated() {
 	local output=$work/$1.$BASHPID
 	timeout -s KILL 60 qemu-aarch64 ${page:+-p $page} -L /usr/aarch64-linux-gnu \
@@ -27,10 +26,12 @@ emulated() {
 	return 1
 }
 first() {
-	emulated free_rcu_test && emulated torture --flavor memb --seconds 4 && emulated torture --flavor bp --seconds 4
+	emulated free_rcu_test && emulated torture --no-forks --flavor memb --seconds 4 &&
+		emulated torture --no-forks --flavor bp --seconds 4
 }
 second() {
-	emulated basic_test && page=65536 emulated basic_test && emulated torture --flavor mb --seconds 4 && emulated hold_test &&
+	emulated basic_test && page=65536 emulated basic_test && emulated torture --no-forks --flavor mb --seconds 4 &&
+		emulated torture --no-forks --flavor qsbr --seconds 4 && emulated hold_test &&
 		preload=$build/lib/libqslab-malloc.so emulated preload_family && preload=$build/lib/libqslab-malloc.so emulated preload_symbols
 }
 first &

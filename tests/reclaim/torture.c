@@ -15,6 +15,7 @@ static const struct {
 	const struct rcu_flavor_struct *flavor;
 } flavors[] = {{"qsbr", &urcu_qsbr_flavor}, {"memb", &urcu_memb_flavor}, {"mb", &urcu_mb_flavor}, {"bp", &urcu_bp_flavor}};
 
+static bool forks = true;
 static atomic_ulong crossings;
 
 static void on_hard_limit(size_t bytes)
@@ -87,7 +88,7 @@ static void run(double length)
 	for (double end = seconds() + length; seconds() < end;) {
 		doing = "fork";
 		sleep_us(200000 + next_random(&random) % 1500000, false);
-		if (flavor != &urcu_bp_flavor && !SANITIZED)
+		if (forks && flavor != &urcu_bp_flavor && !SANITIZED)
 			fork_once(&random, THREADS + 4);
 		check_progress();
 	}
@@ -115,12 +116,14 @@ int main(int count, char **arguments)
 				if (strcmp(arguments[i + 1], flavors[f].name) == 0)
 					flavor = flavors[f].flavor;
 			i++;
+		} else if (strcmp(arguments[i], "--no-forks") == 0) {
+			forks = false;
 		} else {
 			flavor = NULL;
 		}
 	}
 	if (!flavor || length <= 0) {
-		fprintf(stderr, "usage: torture [--seconds N | --soak HOURS] [--flavor qsbr|memb|mb|bp]\n");
+		fprintf(stderr, "usage: torture [--seconds N | --soak HOURS] [--flavor qsbr|memb|mb|bp] [--no-forks]\n");
 		return 64;
 	}
 	if (flavor != &urcu_qsbr_flavor && qslab_rcu_set_flavor(flavor))
