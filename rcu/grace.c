@@ -195,9 +195,9 @@ void grace_wait(uint64_t cookie, const char *call)
 
 /*
  * With memb and mb whose register calls are not seen, or were not yet, the child needs liburcu's locks free
- * (rcu/README.md): no grace period of ours may hold them. Its end can be waited for unless the forking thread is itself a reader now; not for
- * ever, since it may be waiting for a lock that a prepare handler before us took. With bp such a handler, liburcu's
- * own, has taken all locks already.
+ * (rcu/README.md): no grace period of ours may hold them. Its end can be waited for unless the forking thread is itself
+ * a reader now; not for ever, since it may be waiting for a lock that a prepare handler before us took. With bp such a
+ * handler, liburcu's own, has taken all locks already.
  */
 static bool may_pause(void)
 {

@@ -17,7 +17,8 @@ bool deferrer_append(const char *call, unsigned class, void *object, size_t size
 
 /*
  * Any thread. Frees what may be freed; notes what lies idle. `all`: also of classes that their owner is busy with.
- * *cookie: raised to the highest that anything waits for. DEFERRER_WORK: something waits. DEFERRER_ARMED: nothing waits, but an append would not wake anyone.
+ * *cookie: raised to the highest that anything waits for. DEFERRER_WORK: something waits. DEFERRER_ARMED: nothing waits,
+ * but an append would not wake anyone.
  */
 enum { DEFERRER_WORK = 1, DEFERRER_ARMED = 2, DEFERRER_EAGER = 4 };
 unsigned deferrers_scan(bool all, uint64_t *cookie);
