@@ -14,7 +14,8 @@ void slab_map(struct slab *slab, bool set)
 {
 	size_t page = region_page(slab_span(slab).start);
 	unsigned pages = classes[slab->class].pages;
-	for (unsigned i = 0; i < pages; i++) {
+	for (unsigned turn = 0; turn < pages; turn++) {
+		unsigned i = set ? pages - 1 - turn : turn; /* the first comes last, and goes first: a forked child goes by it */
 		uint64_t entry = set ? entry_make(slab->class, pages - i, slab) : 0;
 		atomic_store_explicit(&region.map[page + i], entry, release); /* pairs with object_find */
 	}
