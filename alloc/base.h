@@ -79,6 +79,14 @@ static inline bool lock_try(struct lock *lock)
 	       atomic_compare_exchange_strong_explicit(&lock->held, &nobody, lock_me(), acquire, relaxed); /* lock_drop */
 }
 
+/* Of CLOCK_MONOTONIC, to within a tick of the kernel's; no system call. */
+static inline uint32_t second_now(void)
+{
+	struct timespec coarse;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &coarse);
+	return (uint32_t)coarse.tv_sec;
+}
+
 /* Between two looks at what another thread will have done soon. */
 static inline void wait_turn(unsigned turn)
 {

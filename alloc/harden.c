@@ -199,13 +199,14 @@ void harden_check_size(const char *call, const void *object, size_t size)
 
 	if (!object || !object_find(object, &found) || found.start != object || found.class >= CLASS_OWN)
 		return;
-	bool is_slot = found.class != CLASS_LARGE; /* else an empty object has a byte (harden_place) */
+	bool is_large = found.class == CLASS_LARGE;
+	if (found.size == size || (is_large && !size && found.size == 1)) /* there an empty one has a byte: harden_place */
+		return;
 	size_t slot = classes[found.class].size;
-	bool is_dead = is_slot && length_of(object, slot, load_relaxed(seal_of(object, slot))) == SIZE_MAX; /* free says so */
-	if (found.size != (is_slot || size ? size : 1) && !is_dead) {
-		report_line("qslab: %s(%p, %zu): the object was allocated with %zu bytes", call, object, size, found.size);
-		misuse_end(object);
-	}
+	if (!is_large && length_of(object, slot, load_relaxed(seal_of(object, slot))) == SIZE_MAX)
+		return; /* not live: free says so */
+	report_line("qslab: %s(%p, %zu): the object was allocated with %zu bytes", call, object, size, found.size);
+	misuse_end(object);
 }
 
 /* ---- the quarantine ------------------------------------------------------------------------------------------- */

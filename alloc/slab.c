@@ -21,13 +21,6 @@ void slab_map(struct slab *slab, bool set)
 	}
 }
 
-static uint32_t now(void)
-{
-	struct timespec coarse;
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &coarse);
-	return (uint32_t)coarse.tv_sec;
-}
-
 /* Of the span; the hardened mode adds a guard. */
 static size_t span_pages(unsigned class)
 {
@@ -66,7 +59,7 @@ struct slab *slab_create(unsigned class, struct heap *heap)
 	slab->words = info->words;
 	slab->class = (uint8_t)class;
 	slab->from_mmap = span.from_mmap;
-	slab->born = now();
+	slab->born = second_now();
 	slab->guarded = hardened ? guard_add(span, span_pages(class)) : GUARD_NONE;
 	slab->scan = slab->vacated = 0;
 	slab->next = slab->prev = NULL;

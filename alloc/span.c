@@ -43,7 +43,7 @@ static struct {
 	size_t credit;                        /* lock */
 	size_t purged_lately;                 /* lock: bytes purged that a regret may still claim */
 	size_t purged_seen;                   /* lock: by the sources together, when span_purges last rose */
-	time_t ticked;                        /* lock: second of the last tick */
+	uint32_t ticked;                      /* lock: second of the last tick */
 	uint64_t waiting;                     /* lock: spans of jemalloc freed while the gate was closed */
 	bool purging;                         /* lock: a thread purges the source, which lets no second one in */
 	bool again;                           /* lock: another came by meanwhile, and the budget was exceeded */
@@ -166,13 +166,12 @@ static void enforce_budget(void)
 /* Lock held. */
 static void tick(void)
 {
-	struct timespec now;
+	uint32_t now = second_now();
+	int32_t passed = (int32_t)(now - cache.ticked);
 
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	time_t passed = now.tv_sec - cache.ticked;
 	if (passed < 1)
 		return;
-	cache.ticked = now.tv_sec;
+	cache.ticked = now;
 	if (passed > 1 || cache.taken < cache.credit)
 		cache.credit = passed < 40 ? cache.credit >> passed : 0;
 	cache.taken = 0;

@@ -148,10 +148,8 @@ SLOW static void look(const struct heap *own, unsigned now)
 
 void vacant_tick(struct heap *heap)
 {
-	struct timespec coarse;
+	unsigned now = second_now(), last = load_relaxed(&looked);
 
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &coarse);
-	unsigned now = (unsigned)coarse.tv_sec, last = load_relaxed(&looked);
 	store_relaxed(&heap->awake, now);
 	if (unlikely(load_relaxed(&settled) != load_relaxed(&span_purges)) && last != now &&
 	    atomic_compare_exchange_strong_explicit(&looked, &last, now, relaxed, relaxed))

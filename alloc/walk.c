@@ -83,6 +83,11 @@ static void own(struct walk *walk, const void *start, size_t pages, size_t owner
 		walk->owner[page] = (uint32_t)owner;
 }
 
+static void *object_at(const struct walk_slab *slab, unsigned index)
+{
+	return (void *)(slab->first + (size_t)index * slab->size);
+}
+
 /*
  * Heap's lock. An object's size is in its seal (harden.h), which is there as long as its slab: before any visit, which
  * may free it, and before other threads do.
@@ -92,7 +97,7 @@ static void note_sizes(const struct walk_slab *slab)
 	for (uint32_t w = 0; w < slab->words; w++)
 		for (uint64_t bits = slab->live[w]; bits; bits &= bits - 1) {
 			unsigned index = w * 64 + (unsigned)__builtin_ctzll(bits);
-			size_t usable = harden_usable((void *)(slab->first + (size_t)index * slab->size), slab->size);
+			size_t usable = harden_usable(object_at(slab, index), slab->size);
 			slab->beyond[index] = usable ? (uint16_t)(slab->size - usable) : 0;
 		}
 }
@@ -271,9 +276,8 @@ static bool visit_slab(const struct walk_slab *slab, struct visitor *visitor)
 		for (uint64_t bits = slab->live[w]; bits; bits &= bits - 1) {
 			unsigned index = w * 64 + (unsigned)__builtin_ctzll(bits);
 			bool deferred = slab->deferred[w] >> index % 64 & 1;
-			void *object = (void *)(slab->first + (size_t)index * slab->size);
 			visitor->calls++;
-			if (visitor->visit(object, size_of(slab, index), deferred, visitor->argument))
+			if (visitor->visit(object_at(slab, index), size_of(slab, index), deferred, visitor->argument))
 				return false;
 		}
 	}

@@ -46,11 +46,22 @@ static struct {
 	[MB_SYNCHRONIZE] = {.library = "liburcu-mb.so.8", .name = "urcu_mb_synchronize_rcu"},
 };
 
+/* Liburcu's, behind us; NULL: it is not loaded. */
+static void (*find(int call))(void)
+{
+	void (*real)(void) = atomic_load(&calls[call].real);
+
+	if (!real) {
+		real = (void (*)(void))dlsym(RTLD_NEXT, calls[call].name);
+		atomic_store(&calls[call].real, real);
+	}
+	return real;
+}
+
 void interpose_find(void)
 {
 	for (int i = 0; i < CALLS; i++)
-		if (!atomic_load_explicit(&calls[i].real, memory_order_relaxed))
-			atomic_store(&calls[i].real, (void (*)(void))dlsym(RTLD_NEXT, calls[i].name));
+		find(i);
 }
 
 /*
@@ -59,9 +70,7 @@ void interpose_find(void)
  */
 static void pass_on(int call)
 {
-	void (*real)(void) = atomic_load(&calls[call].real);
-	if (!real)
-		real = (void (*)(void))dlsym(RTLD_NEXT, calls[call].name);
+	void (*real)(void) = find(call);
 	if (!real) {
 		void *handle = dlopen(calls[call].library, RTLD_NOW | RTLD_GLOBAL);
 		real = handle ? (void (*)(void))dlsym(handle, calls[call].name) : NULL;

@@ -6,6 +6,7 @@
 #define _LGPL_SOURCE
 #include "readers.h"
 #include "flavor.h"
+#include "sleep.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -13,7 +14,6 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include <urcu/urcu-qsbr.h>
 
@@ -113,11 +113,8 @@ bool readers_synchronize(void)
 	pthread_mutex_lock(&lock);
 	unsigned long target = atomic_load(global_counter()) + URCU_QSBR_GP_CTR;
 	atomic_store_explicit(global_counter(), target, memory_order_seq_cst);
-	for (unsigned turn = 0; !all_past(target); turn++) {
-		pthread_mutex_unlock(&lock);
-		nanosleep(&(struct timespec){0, turn < 100 ? 20000 : 1000000}, NULL);
-		pthread_mutex_lock(&lock);
-	}
+	for (unsigned turn = 0; !all_past(target); turn++)
+		sleep_beside(&lock, turn);
 	pthread_mutex_unlock(&lock);
 	return true;
 }

@@ -5,15 +5,15 @@
 #define _GNU_SOURCE
 #define _LGPL_SOURCE
 #include "sections.h"
-#include "grace.h"
+#include "sleep.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 #include <urcu/urcu-memb.h>
 
@@ -127,11 +127,8 @@ bool sections_synchronize(enum sections_flavor flavor)
 	for (int pass = 0; pass < 2; pass++) {
 		if (pass)
 			__atomic_store_n(&gp->ctr, gp->ctr ^ URCU_GP_CTR_PHASE, __ATOMIC_SEQ_CST);
-		for (unsigned turn = 0; !all_past(flavor, gp->ctr); turn++) {
-			pthread_mutex_unlock(&lock);
-			nanosleep(&(struct timespec){0, turn < 100 ? 20000 : 1000000}, NULL);
-			pthread_mutex_lock(&lock);
-		}
+		for (unsigned turn = 0; !all_past(flavor, gp->ctr); turn++)
+			sleep_beside(&lock, turn);
 	}
 	fence(flavor);
 	pthread_mutex_unlock(&lock);

@@ -1,10 +1,11 @@
-/* Sleeping on a word of memory: Linux's futex. Every call keeps errno and is async-signal-safe. */
+/* Sleeping on a word of memory: Linux's futex. Calls keep errno and are async-signal-safe, where they do not say otherwise. */
 #ifndef QSLAB_RCU_SLEEP_H
 #define QSLAB_RCU_SLEEP_H
 
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,6 +27,14 @@ static inline void sleep_wake_all(atomic_uint *word)
 	int saved = errno;
 	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 	errno = saved;
+}
+
+/* Between two looks, with the lock held, at readers that will be past soon: a nap without it. Keeps no errno. */
+static inline void sleep_beside(pthread_mutex_t *lock, unsigned turn)
+{
+	pthread_mutex_unlock(lock);
+	nanosleep(&(struct timespec){0, turn < 100 ? 20000 : 1000000}, NULL);
+	pthread_mutex_lock(lock);
 }
 
 /* Nanoseconds of a clock that does not jump. */

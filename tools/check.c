@@ -1,10 +1,10 @@
 /*
  * qslab check: does a process's own account of its memory agree with itself?
  *
- * What one reading doubts may be torn: an object on its way. So it is read again, and a
- * violation is what STREAK readings in a row have doubted, for LASTING_NS at least: longer than a thread that was put
- * to sleep in the middle of a change. What counts for the whole process is compared only when two readings in a row
- * are the same: then it was at rest.
+ * What one reading doubts may be torn: an object on its way. So it is read again, and a violation is what STREAK
+ * readings in a row have doubted, for LASTING_NS at least: longer than a thread that was put to sleep in the middle of
+ * a change. What counts for the whole process is compared only when two readings in a row are the same: then it was at
+ * rest.
  */
 #define _GNU_SOURCE
 #include "command.h"

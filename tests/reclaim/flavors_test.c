@@ -141,6 +141,14 @@ Test(flavors, memb_inside) { inside_a_section(&urcu_memb_flavor); }
 Test(flavors, mb_inside) { inside_a_section(&urcu_mb_flavor); }
 Test(flavors, bp_inside) { inside_a_section(&urcu_bp_flavor); }
 
+static void ends_well(pid_t child, int round)
+{
+	int status;
+
+	waitpid(child, &status, 0);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "round %d: status %x", round, status);
+}
+
 /* The child of a process with readers of this flavour goes on as its parent does. */
 static void forks(const struct rcu_flavor_struct *chosen)
 {
@@ -169,9 +177,7 @@ static void forks(const struct rcu_flavor_struct *chosen)
 			qslab_rcu_barrier();
 			_exit(stats().waiting != 0);
 		}
-		int status;
-		waitpid(child, &status, 0);
-		cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "round %d: status %x", round, status);
+		ends_well(child, round);
 	}
 	atomic_store(&stop, true);
 	for (int i = 0; i < READERS; i++)
@@ -279,9 +285,7 @@ static void forks_in_between(const struct rcu_flavor_struct *chosen, bool used)
 		pid_t child = fork();
 		if (child == 0)
 			child_of_many();
-		int status;
-		waitpid(child, &status, 0);
-		cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "round %d: status %x", round, status);
+		ends_well(child, round);
 	}
 	atomic_store(&stop, true);
 	for (int i = 0; i < 4; i++)

@@ -263,8 +263,9 @@ static const char *const names[] = {
 /* The test's thread is a reader from here on: what is retired waits, however long the test takes. */
 static struct qslab_cache *some_caches(void)
 {
-	urcu_qsbr_register_thread();
 	static void *objects[1000];
+
+	urcu_qsbr_register_thread();
 	struct qslab_cache *cache = qslab_cache_create("quote \" back \\ line \n \xc3\xa4", 88, 0, QSLAB_CACHE_ISOLATE, NULL);
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		qslab_cache_create(names[i], 64, 0, 0, NULL);

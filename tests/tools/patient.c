@@ -245,16 +245,22 @@ static void *swing(void *nothing)
 	return nothing;
 }
 
-static void swinging(void)
+/* Beside so many small objects, which take a while to read. */
+static void restless(unsigned objects, void *(*run)(void *nothing))
 {
 	pthread_t thread;
 
-	for (unsigned i = 0; i < 40000; i++)
-		object(16 + i % 500); /* takes a while to read */
-	pthread_create(&thread, NULL, swing, NULL);
+	for (unsigned i = 0; i < objects; i++)
+		object(16 + i % 500);
+	pthread_create(&thread, NULL, run, NULL);
 	puts("{}");
 	wait_for_end();
 	_exit(0);
+}
+
+static void swinging(void)
+{
+	restless(40000, swing);
 }
 
 static void *replace(void *nothing)
@@ -280,14 +286,7 @@ static void *replace(void *nothing)
 
 static void replacing(void)
 {
-	pthread_t thread;
-
-	for (unsigned i = 0; i < 1000000; i++)
-		object(16 + i % 500); /* takes a while to read */
-	pthread_create(&thread, NULL, replace, NULL);
-	puts("{}");
-	wait_for_end();
-	_exit(0);
+	restless(1000000, replace);
 }
 
 static void *grow(void *nothing)
