@@ -52,6 +52,7 @@ void spike(uint64_t *random)
 		list = object;
 		bytes += mine;
 	}
+	demand_look();
 	uint64_t r = next_random(random);
 	if (r % 2)
 		sleep_us((r >> 8) % 700000, true);

@@ -13,7 +13,7 @@ struct sums {
 	size_t live, deferred;
 };
 
-/* Of phase k at second x, y is what is resident beyond what is live. Written in quiet phases, by the main thread. */
+/* Of phase k at second x, y is what is resident beyond live and MAPS. Written in quiet phases, by the main thread. */
 static double begin, from = 1e300, first_x, last_x;
 static double count, sum_x, sum_y, sum_xx, sum_xy, sum_yy;
 
@@ -94,7 +94,7 @@ struct quiet quiet(double idle)
 	now.kept = resident();
 	malloc_trim(0);
 	now.rss = resident();
-	take_in((double)now.rss - (double)now.memory.live);
+	take_in((double)now.rss - (double)now.memory.live - (double)MAPS(now.memory.mapped));
 	return now;
 }
 

@@ -14,14 +14,15 @@
 
 /*
  * Of RSS: once memory has been given back, and before, when as much as spans hold and QSLAB_RETAIN may be kept for a
- * program that swings. Our page map and jemalloc's take 16 bytes for each page of addresses that was ever in use. The
- * hardened mode has quarantines, takes objects from slabs at random, and counts 256 MiB of addresses that it protects
- * among what spans hold. Not in the debug mode: records of addresses are never removed.
+ * program that swings. The hardened mode has quarantines, takes objects from slabs at random, and counts 256 MiB of
+ * addresses that it protects among what spans hold. Not in the debug mode: records of addresses are never removed.
  */
-#define BOUND(live, mapped) ((live) / 10 * 13 + (mapped) / 4096 * 16 + (exact ? 64 : 128) * MIB)
+#define BOUND(live, mapped) ((live) / 10 * 13 + MAPS(mapped) + (exact ? 64 : 128) * MIB)
 /* The budget (alloc/span.h). */
 #define BOUND_KEPT(live, mapped, spans) (BOUND(live, mapped) + (spans) / 32 * 65 + (exact ? 324 : 580) * MIB)
-#define FLAT (4 * MIB)                             /* no more growth than this, and three standard errors */
+#define FLAT (4 * MIB) /* no more growth than this, and three standard errors */
+/* Addresses, by the most that was seen live: looks are seldom, and it was more in between. */
+#define BOUND_MAPPED(demand) (4 * (demand) + 512 * MIB)
 enum { THREADS_MOST = 256, LINE_SECONDS = 10, FIT_LEAST = 12 }; /* fewer phases say nothing about growth */
 
 static const struct mode {
@@ -40,6 +41,7 @@ static const char *checks, *tool;
 static int log_file = STDOUT_FILENO;
 static double begin;
 static unsigned long phases, rss_most;
+static size_t demand, mapped;
 
 /* ---- threads ---- */
 
@@ -84,6 +86,15 @@ static void *cachers(void *number)
 }
 
 static void *(*const kinds[])(void *) = {reader, updater, families, cachers, reader, spawner, families, flooder};
+
+void demand_look(void)
+{
+	struct qslab_memory memory;
+
+	qslab_memory(&memory);
+	demand = memory.live > demand ? memory.live : demand;
+	mapped = memory.mapped;
+}
 
 /* ---- the log ---- */
 
@@ -152,6 +163,7 @@ static void busy(double length, unsigned count, uint64_t *random)
 	for (double end = seconds() + length; seconds() < end;) {
 		check_progress();
 		event(events++, random, 4 * count + 64);
+		demand_look();
 		doing = "the threads' work";
 		sleep_us(next_random(random) % 300000, false);
 		if (seconds() > noted + LINE_SECONDS) {
@@ -196,7 +208,6 @@ static void run(double length, unsigned count, uint64_t random)
 		     "metadata %zu\n", seconds() - begin, live / MIB, now.kept / MIB, now.rss / MIB, now.memory.slab_free / MIB,
 		     now.memory.magazines / MIB, now.memory.span_cache / MIB, now.memory.source_free / MIB,
 		     now.memory.metadata / MIB);
-		size_t mapped = now.memory.mapped;
 		if (debug_mode || (now.rss <= BOUND(live, mapped) && now.kept <= BOUND_KEPT(live, mapped, spans)))
 			continue;
 		explain();
@@ -204,10 +215,12 @@ static void run(double length, unsigned count, uint64_t random)
 	}
 	struct fit fit = quiet_fit();
 	note_counts("end");
-	note("%u quiet phases: RSS beyond live grew by %.2f MiB, +- %.2f; most RSS %lu MiB\n", fit.phases,
-	     fit.growth / MIB, fit.error / MIB, rss_most >> 20);
+	note("%u quiet phases: RSS beyond live and maps grew by %.2f MiB, +- %.2f; most RSS %lu MiB; addresses %zu MiB, for up to %zu "
+	     "live\n", fit.phases, fit.growth / MIB, fit.error / MIB, rss_most >> 20, mapped / MIB, demand / MIB);
 	if (!debug_mode && fit.phases >= FIT_LEAST && fit.growth - 3 * fit.error > FLAT)
 		fail(LOSS, "soak: RSS grows: %.1f MiB in %.0f s", fit.growth / MIB, seconds() - begin);
+	if (!debug_mode && mapped > BOUND_MAPPED(demand))
+		fail(LOSS, "soak: %zu MiB of addresses for %zu MiB", mapped / MIB, demand / MIB);
 	if (!count_nulls || !count_forks || !count_signals || !count_spikes || !count_guests)
 		fail(LOSS, "soak: too short: something never happened");
 	note("good\n");

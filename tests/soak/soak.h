@@ -17,6 +17,8 @@
 #include "../reclaim/torture.h"
 
 #define MIB ((size_t)1 << 20)
+/* Our page map and jemalloc's take 16 bytes, at most, for each page of addresses that was ever in use: of its `mapped`. */
+#define MAPS(mapped) ((mapped) / 4096 * 16)
 
 /* Written once, at start. */
 extern bool debug_mode; /* every object costs microseconds and 200 bytes more */
@@ -39,13 +41,16 @@ void caches_init(void);
 void event(unsigned number, uint64_t *random, unsigned inside);
 void spike(uint64_t *random);
 
+/* The main thread's: notes how much is live, if it is the most so far. */
+void demand_look(void);
+
 /* One quiet phase, of `idle` seconds. After the first one memory in use must stay what the program holds. */
 struct quiet {
 	struct qslab_memory memory; /* before memory was given back */
 	size_t kept, rss;           /* resident bytes before that, and after */
 };
 struct quiet quiet(double idle);
-/* The line fitted to RSS beyond what is live, over the quiet phases after `warm` seconds. */
+/* The line fitted to RSS beyond what is live and MAPS, over the quiet phases after `warm` seconds. */
 void quiet_warm(double warm);
 struct fit {
 	unsigned phases;
