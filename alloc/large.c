@@ -23,6 +23,7 @@
 #define MOVE_BY_PAGE_TABLES ((size_t)1 << 20) /* smaller ones are copied faster */
 
 #define SHRINK_LEAST ((size_t)64 << 10)        /* cut off less, and the pages stay for the next growth */
+#define LONGER_PART 4                          /* a cached span may be so much longer: the next of jemalloc's lengths */
 
 static struct {
 	struct lock lock;
@@ -150,7 +151,8 @@ static struct large *create(size_t size, size_t reserve, size_t alignment, bool 
 	large->guarded = GUARD_NONE;
 	size_t least = whole_pages(PAGES_OF(size) + hardened);
 	large->pages = hardened ? least : span_whole(whole_pages(PAGES_OF(size) + reserve));
-	large->span = span_alloc(large->pages, alignment, zero);
+	size_t most = hardened ? large->pages : large->pages + large->pages / LONGER_PART;
+	large->span = span_alloc_least(&large->pages, most, alignment, zero);
 	if (!large->span.start && large->pages > least) {
 		large->pages = least;
 		large->span = span_alloc(large->pages, alignment, zero);

@@ -16,7 +16,7 @@
 #define BUDGET_LEAST ((size_t)2 << 20)
 #define BUDGET_LIVE_PART 32
 #define REGRET_GAIN 64
-#define CACHED_LEAST ((size_t)8 << 20) /* so much stays apart by size when a span of another size is wanted */
+#define CACHED_LEAST ((size_t)16 << 20) /* so much stays apart by size when a span of another size is wanted */
 #define CACHED_LIVE_PART 16
 #define PEAK_ABOVE ((size_t)128 << 20)
 #define TWICE_MOST ((size_t)1 << 30)
@@ -213,41 +213,59 @@ static void take_from_source(size_t bytes)
 	cache.credit = credit < most ? credit : most;
 }
 
-struct span span_alloc(size_t pages, size_t alignment, bool zero)
+/* Lock held. */
+static struct span take_cached(size_t pages)
 {
-	size_t bytes = pages << PAGE_SHIFT;
 	struct span span = {NULL, false};
 
-	if (FAULT(SPAN) || pages > PTRDIFF_MAX >> PAGE_SHIFT)
+	if (pages <= SPAN_CACHED_PAGES && cache.bins[pages]) {
+		size_t bytes = pages << PAGE_SHIFT;
+		span = bin_pop(&cache.bins[pages]);
+		cache.cached -= bytes;
+		live_more(bytes);
+		cache.taken += bytes;
+	}
+	return span;
+}
+
+struct span span_alloc_least(size_t *pages, size_t most, size_t alignment, bool zero)
+{
+	size_t bytes = *pages << PAGE_SHIFT;
+	struct span span = {NULL, false};
+
+	if (FAULT(SPAN) || *pages > PTRDIFF_MAX >> PAGE_SHIFT)
 		return span;
 	lock_take(&cache.lock);
-	if (pages <= SPAN_CACHED_PAGES && alignment <= PAGE_SIZE) {
-		span = bin_pop(&cache.bins[pages]);
-		if (span.start) {
-			cache.cached -= bytes;
-			live_more(bytes);
-			cache.taken += bytes;
-			lock_drop(&cache.lock);
-			if (zero && !hardened) /* where all are zero */
-				memset(span.start, 0, bytes);
-			return span;
-		}
+	for (size_t length = *pages; alignment <= PAGE_SIZE && length <= most; length = span_whole(length + 1)) {
+		span = take_cached(length);
+		if (!span.start)
+			continue;
+		lock_drop(&cache.lock);
+		if (zero && !hardened) /* where all are zero */
+			memset(span.start, 0, bytes);
+		*pages = length;
+		return span;
 	}
 	if (cache.cached > CACHED_LEAST && cache.cached > cache.live / CACHED_LIVE_PART)
 		empty_bins(); /* of other sizes: joined in the source they serve, and nothing fresh need be touched */
 	take_from_source(bytes);
 	lock_drop(&cache.lock);
 
-	span = gate_alloc(pages, alignment, zero);
+	span = gate_alloc(*pages, alignment, zero);
 	if (!span.start && span_trim())
-		span = gate_alloc(pages, alignment, zero);
+		span = gate_alloc(*pages, alignment, zero);
 	if (!span.start)
 		return span;
-	DTRACE_PROBE2(qslab, span_alloc, span.start, pages);
+	DTRACE_PROBE2(qslab, span_alloc, span.start, *pages);
 	lock_take(&cache.lock);
 	live_more(bytes);
 	lock_drop(&cache.lock);
 	return span;
+}
+
+struct span span_alloc(size_t pages, size_t alignment, bool zero)
+{
+	return span_alloc_least(&pages, pages, alignment, zero);
 }
 
 void *span_meta_alloc(size_t size)

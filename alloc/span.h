@@ -39,6 +39,12 @@ static inline size_t span_whole(size_t pages)
 /* Contents undefined unless `zero`. May make system calls. No lock but a heap's may be held. */
 struct span span_alloc(size_t pages, size_t alignment, bool zero);
 
+/*
+ * One of *pages, or else, if such a one is cached, of up to `most`: *pages says how many. What is beyond those that were
+ * asked for is not cleared.
+ */
+struct span span_alloc_least(size_t *pages, size_t most, size_t alignment, bool zero);
+
 void span_free(struct span span, size_t pages);
 
 /* In place, with the pages behind it; false, and nothing has changed, if they are taken. */

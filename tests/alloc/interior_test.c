@@ -56,6 +56,33 @@ Test(interior, large_objects)
 	}
 }
 
+/* A cached span serves an object that is somewhat smaller: that is as large as asked for, and zero; the rest is nobody's. */
+Test(interior, large_objects_in_longer_spans)
+{
+	enum { LEAST = 80, MOST = 448 };
+	unsigned char *kept[20];
+	unsigned count = 0;
+
+	for (size_t pages = LEAST; pages <= MOST; count++) {
+		size_t longer = span_whole(pages + 1), size = (pages << PAGE_SHIFT) - 10;
+		unsigned char *before = qslab_malloc(longer << PAGE_SHIFT);
+		memset(before, 0xee, longer << PAGE_SHIFT);
+		qslab_free(before);
+		kept[count] = qslab_calloc(1, size);
+		cr_assert_eq(kept[count], before, "%zu pages", pages);
+		check_object(kept[count], ALIGN_UP(size, system_page), 1021);
+		cr_assert_not(qslab_owns(before + ALIGN_UP(size, system_page)));
+		for (size_t at = 0; at < size; at++)
+			cr_assert_eq(kept[count][at], 0);
+		pages = longer;
+	}
+	while (count--) {
+		unsigned char *grown = qslab_realloc(kept[count], qslab_usable_size(kept[count]) + 1);
+		check_object(grown, qslab_usable_size(grown), 1021);
+		qslab_free(grown);
+	}
+}
+
 Test(interior, other_memory_is_not_ours)
 {
 	static int data;
