@@ -6,6 +6,7 @@
 #define _LGPL_SOURCE
 #include "readers.h"
 #include "flavor.h"
+#include "sections.h"
 #include "sleep.h"
 
 #include <dlfcn.h>
@@ -119,22 +120,27 @@ bool readers_synchronize(void)
 	return true;
 }
 
+void reader_describe(struct reader_info *info, int tid, pthread_t thread)
+{
+	info->tid = tid;
+	if (pthread_getname_np(thread, info->name, sizeof info->name))
+		strcpy(info->name, "?");
+}
+
 size_t readers_holdouts(struct reader_info *list, size_t room)
 {
 	size_t count = 0;
 
-	if (!flavor_is_qsbr() || !atomic_load(&found))
+	if (!flavor_is_qsbr())
+		return sections_holdouts(flavor_get(), list, room);
+	if (!atomic_load(&found))
 		return 0;
 	unsigned long target = atomic_load(global_counter());
 	pthread_mutex_lock(&lock);
 	for (struct reader *reader = none.next; reader != &none && count < room; reader = reader->next) {
 		unsigned long seen = atomic_load(counter(reader));
-		if (!seen || seen == target)
-			continue;
-		list[count] = (struct reader_info){.tid = reader->tid};
-		if (pthread_getname_np(reader->thread, list[count].name, sizeof list[count].name))
-			strcpy(list[count].name, "?");
-		count++;
+		if (seen && seen != target)
+			reader_describe(&list[count++], reader->tid, reader->thread);
 	}
 	pthread_mutex_unlock(&lock);
 	return count;

@@ -5,6 +5,7 @@
 #ifndef QSLAB_RCU_READERS_H
 #define QSLAB_RCU_READERS_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -23,8 +24,14 @@ struct reader_info {
 	char name[16];
 };
 
-/* QSBR readers seen that have not been quiescent since the grace period in flight began; how many, `room` at most. */
+/*
+ * Readers of the flavour in use (QSBR, memb, mb) that were seen to register, and that the grace period in flight waits for:
+ * not quiescent, or in a section, since it began. How many, `room` at most.
+ */
 size_t readers_holdouts(struct reader_info *list, size_t room);
+
+/* With that thread still there. */
+void reader_describe(struct reader_info *info, int tid, pthread_t thread);
 
 void readers_after_fork(void);
 

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #define _LGPL_SOURCE
 #include "sections.h"
+#include "readers.h"
 #include "sleep.h"
 
 #include <dlfcn.h>
@@ -18,8 +19,10 @@
 #include <urcu/urcu-memb.h>
 
 struct link {
-	struct link *next, *prev;  /* lock; a forked child's */
+	struct link *next, *prev;  /* lock */
 	struct urcu_reader *urcu;  /* const while registered; NULL: not registered */
+	int tid;                   /* const while registered */
+	pthread_t thread;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;    /* the lists */
@@ -30,11 +33,17 @@ static struct {
 	const char *reader, *gp, *flavor; /* liburcu's variables */
 	const void *_Atomic symbol;       /* its flavor, before its gp is found */
 	struct urcu_gp *_Atomic found;    /* its gp, after the first register call */
-	struct link none;                 /* lock: the head of the child's list */
+	struct link none;                 /* lock: the list's head */
 	atomic_bool ours;                 /* a forked child: const from fork on */
 } flavors[SECTIONS_FLAVORS] = {
-	[SECTIONS_MEMB] = {.reader = "urcu_memb_reader", .gp = "urcu_memb_gp", .flavor = "urcu_memb_flavor"},
-	[SECTIONS_MB] = {.reader = "urcu_mb_reader", .gp = "urcu_mb_gp", .flavor = "urcu_mb_flavor"},
+	[SECTIONS_MEMB] = {
+		.reader = "urcu_memb_reader", .gp = "urcu_memb_gp", .flavor = "urcu_memb_flavor",
+		.none = {.next = &flavors[SECTIONS_MEMB].none, .prev = &flavors[SECTIONS_MEMB].none},
+	},
+	[SECTIONS_MB] = {
+		.reader = "urcu_mb_reader", .gp = "urcu_mb_gp", .flavor = "urcu_mb_flavor",
+		.none = {.next = &flavors[SECTIONS_MB].none, .prev = &flavors[SECTIONS_MB].none},
+	},
 };
 
 /* Lock held, or nobody else is there. */
@@ -61,14 +70,14 @@ bool sections_register(enum sections_flavor flavor)
 		atomic_store(&flavors[flavor].symbol, dlsym(RTLD_DEFAULT, flavors[flavor].flavor));
 		atomic_store(&flavors[flavor].found, gp);
 	}
-	link->urcu = reader;
+	*link = (struct link){NULL, NULL, reader, (int)gettid(), pthread_self()};
 	if (!both) {
 		reader->tid = pthread_self();
 		reader->registered = 1;
-		pthread_mutex_lock(&lock);
-		add(flavor, link);
-		pthread_mutex_unlock(&lock);
 	}
+	pthread_mutex_lock(&lock);
+	add(flavor, link);
+	pthread_mutex_unlock(&lock);
 	return both;
 }
 
@@ -77,14 +86,15 @@ bool sections_unregister(enum sections_flavor flavor)
 	bool both = !atomic_load(&flavors[flavor].ours);
 	struct link *link = &self[flavor];
 
-	if (link->urcu && !both) {
+	if (link->urcu) {
 		pthread_mutex_lock(&lock);
 		link->next->prev = link->prev;
 		link->prev->next = link->next;
 		pthread_mutex_unlock(&lock);
-		link->urcu->registered = 0;
+		if (!both)
+			link->urcu->registered = 0;
+		link->urcu = NULL;
 	}
-	link->urcu = NULL;
 	return both;
 }
 
@@ -101,17 +111,22 @@ static void fence(enum sections_flavor flavor)
 		syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 
-/* Lock held. No section that runs began in the other phase. */
+/* In a section that began in the other phase. */
+static bool holds_up(const struct link *link, unsigned long phase)
+{
+	unsigned long seen = __atomic_load_n(&link->urcu->ctr, __ATOMIC_SEQ_CST);
+	return (seen & URCU_GP_CTR_NEST_MASK) && ((seen ^ phase) & URCU_GP_CTR_PHASE);
+}
+
+/* Lock held. */
 static bool all_past(enum sections_flavor flavor, unsigned long phase)
 {
 	struct link *none = &flavors[flavor].none;
 
 	fence(flavor);
-	for (struct link *link = none->next; link != none; link = link->next) {
-		unsigned long seen = __atomic_load_n(&link->urcu->ctr, __ATOMIC_SEQ_CST);
-		if ((seen & URCU_GP_CTR_NEST_MASK) && ((seen ^ phase) & URCU_GP_CTR_PHASE))
+	for (struct link *link = none->next; link != none; link = link->next)
+		if (holds_up(link, phase))
 			return false;
-	}
 	return true;
 }
 
@@ -137,12 +152,37 @@ bool sections_synchronize(enum sections_flavor flavor)
 	return true;
 }
 
+/* SECTIONS_FLAVORS: none of these, or no thread ever registered with it. */
+static int which(const struct rcu_flavor_struct *flavor)
+{
+	int i = 0;
+
+	while (i < SECTIONS_FLAVORS && (!flavor || (const void *)flavor != atomic_load(&flavors[i].symbol)))
+		i++;
+	return i;
+}
+
 bool sections_synchronize_for(const struct rcu_flavor_struct *flavor)
 {
-	for (int i = 0; i < SECTIONS_FLAVORS; i++)
-		if (atomic_load(&flavors[i].ours) && (const void *)flavor == atomic_load(&flavors[i].symbol))
-			return sections_synchronize(i);
-	return false;
+	int i = which(flavor);
+	return i < SECTIONS_FLAVORS && sections_synchronize(i);
+}
+
+size_t sections_holdouts(const struct rcu_flavor_struct *flavor, struct reader_info *list, size_t room)
+{
+	size_t count = 0;
+	int i = which(flavor);
+	struct urcu_gp *gp = i < SECTIONS_FLAVORS ? atomic_load(&flavors[i].found) : NULL;
+
+	if (!gp)
+		return 0;
+	pthread_mutex_lock(&lock);
+	unsigned long phase = __atomic_load_n(&gp->ctr, __ATOMIC_SEQ_CST);
+	for (struct link *link = flavors[i].none.next; link != &flavors[i].none && count < room; link = link->next)
+		if (holds_up(link, phase))
+			reader_describe(&list[count++], link->tid, link->thread);
+	pthread_mutex_unlock(&lock);
+	return count;
 }
 
 /* In the child: of the readers only this thread is left. */
@@ -157,8 +197,10 @@ void sections_after_fork(void)
 		if (!gp)
 			continue;
 		flavors[flavor].none.next = flavors[flavor].none.prev = &flavors[flavor].none;
-		if (self[flavor].urcu)
+		if (self[flavor].urcu) {
+			self[flavor].tid = (int)gettid();
 			add(flavor, &self[flavor]);
+		}
 		gp->futex = 0; /* nobody of liburcu's waits any more */
 		atomic_store(&flavors[flavor].ours, true);
 		if (flavor == SECTIONS_MEMB)

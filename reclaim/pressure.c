@@ -1,16 +1,12 @@
 #define _GNU_SOURCE
 #include "pressure.h"
+#include "shortage.h"
 #include "alloc/option.h"
 #include "alloc/segment.h"
 
-#include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/sdt.h>
-#include <unistd.h>
 
 #define HURRY ((size_t)64 << 10) /* about what a core's cache holds beside the program's own data */
-#define SHORT_OF_MEMORY 10.0      /* percent of the last 10 seconds that some task waited for memory */
 
 static struct {
 	_Alignas(CACHE_LINE) atomic_size_t bytes; /* anyone, once per array */
@@ -95,15 +91,12 @@ bool pressure_is_hard(void)
 
 void pressure_look(void)
 {
-	char text[256];
-	int fd = open("/proc/pressure/memory", O_RDONLY | O_CLOEXEC);
-	ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+	static uint32_t looked; /* the kernel's averages change every two seconds */
+	uint32_t now = second_now();
 
-	if (fd >= 0)
-		close(fd);
-	text[length > 0 ? length : 0] = '\0';
-	const char *average = strstr(text, "avg10=");
-	store_relaxed(&pressure.memory_is_short, average && strtod(average + 6, NULL) > SHORT_OF_MEMORY);
+	if (now != looked)
+		store_relaxed(&pressure.memory_is_short, shortage_looms(""));
+	looked = now;
 }
 
 void pressure_set(size_t soft, size_t hard, void (*callback)(size_t bytes))

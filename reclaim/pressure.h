@@ -17,10 +17,10 @@ void pressure_tell(void);
 size_t pressure_bytes(void);
 size_t pressure_peak(void);
 uint64_t pressure_over_hard(void);
-bool pressure_is_soft(void); /* above the soft limit, or the system is short of memory */
+bool pressure_is_soft(void); /* above the soft limit, or memory is short */
 bool pressure_is_hard(void);
 
-/* The reclaimer's, now and then: asks the system whether memory is short. */
+/* The reclaimer's, now and then: asks the system, once a second at most, whether memory is short (shortage.h). */
 void pressure_look(void);
 
 void pressure_set(size_t soft, size_t hard, void (*callback)(size_t bytes));

@@ -1,7 +1,8 @@
 /*
  * A reader that never becomes quiescent is named on stderr: once when the grace period is older than QSLAB_RCU_STALL
  * (set by CMakeLists.txt to 1), once at three times that, and never again. Readers that do, or are offline, are not.
- * By retired objects; with an argument, by a thread that waits for a cookie when nothing was ever retired.
+ * By retired objects; with "wait", by a thread that waits for a cookie when nothing was ever retired; with "memb" or "mb",
+ * by a reader of that flavour that stays in its section.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -12,8 +13,11 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-#include <urcu/urcu-qsbr.h>
+#include <urcu/flavor.h>
 
+extern const struct rcu_flavor_struct urcu_qsbr_flavor, urcu_memb_flavor, urcu_mb_flavor;
+
+static const struct rcu_flavor_struct *flavor = &urcu_qsbr_flavor;
 static atomic_bool stop;
 static atomic_int stuck_tid;
 
@@ -21,11 +25,13 @@ static void *stuck(void *unused)
 {
 	(void)unused;
 	pthread_setname_np(pthread_self(), "stuck-reader");
-	urcu_qsbr_register_thread();
+	flavor->register_thread();
+	flavor->read_lock();
 	stuck_tid = gettid();
 	while (!stop)
 		usleep(1000);
-	urcu_qsbr_unregister_thread();
+	flavor->read_unlock();
+	flavor->unregister_thread();
 	return NULL;
 }
 
@@ -33,12 +39,14 @@ static void *quiescent(void *unused)
 {
 	(void)unused;
 	pthread_setname_np(pthread_self(), "good-reader");
-	urcu_qsbr_register_thread();
+	flavor->register_thread();
 	while (!stop) {
+		flavor->read_lock();
 		usleep(1000);
-		urcu_qsbr_quiescent_state();
+		flavor->read_unlock();
+		flavor->read_quiescent_state();
 	}
-	urcu_qsbr_unregister_thread();
+	flavor->unregister_thread();
 	return NULL;
 }
 
@@ -46,11 +54,11 @@ static void *offline(void *unused)
 {
 	(void)unused;
 	pthread_setname_np(pthread_self(), "offline-reader");
-	urcu_qsbr_register_thread();
-	urcu_qsbr_thread_offline();
+	flavor->register_thread();
+	flavor->thread_offline();
 	while (!stop)
 		usleep(1000);
-	urcu_qsbr_unregister_thread();
+	flavor->unregister_thread();
 	return NULL;
 }
 
@@ -79,7 +87,8 @@ static void check(bool good, const char *what, const char *said)
 
 int main(int arguments, char **argument)
 {
-	unsigned objects = arguments > 1 ? 0 : 1000;
+	const char *how = arguments > 1 ? argument[1] : "";
+	unsigned objects = strcmp(how, "wait") ? 1000 : 0;
 	static char said[8192];
 	char name[64], counted[64];
 	int pipe_ends[2];
@@ -87,13 +96,18 @@ int main(int arguments, char **argument)
 	void *(*run[])(void *) = {stuck, quiescent, offline};
 	struct qslab_rcu_stats stats;
 
+	if (strcmp(how, "memb") == 0)
+		flavor = &urcu_memb_flavor;
+	else if (strcmp(how, "mb") == 0)
+		flavor = &urcu_mb_flavor;
+	if (qslab_rcu_set_flavor(flavor))
+		return 1;
 	if (pipe(pipe_ends) || dup2(pipe_ends[1], STDERR_FILENO) < 0)
 		return 1;
 	for (int i = 0; i < 3; i++)
 		pthread_create(&threads[i], NULL, run[i], NULL);
 	while (!stuck_tid)
 		usleep(1000);
-	(void)argument;
 	if (!objects)
 		pthread_create(&waiter, NULL, waits, NULL);
 	for (unsigned i = 0; i < objects; i++)

@@ -1,0 +1,131 @@
+/* Memory is short by what the kernel's files say: here, by such files in a folder of ours. */
+#define _GNU_SOURCE
+#include "../alloc/check.h"
+#include "reclaim/shortage.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char root[] = "/tmp/qslab-shortage-XXXXXX";
+
+static void put(const char *name, const char *text)
+{
+	char path[600];
+
+	snprintf(path, sizeof path, "%s%s", root, name);
+	for (char *slash = path + strlen(root); (slash = strchr(slash + 1, '/'));) {
+		*slash = '\0';
+		cr_assert(mkdir(path, 0777) == 0 || errno == EEXIST, "%s: %m", path);
+		*slash = '/';
+	}
+	FILE *file = fopen(path, "w");
+	cr_assert_not_null(file, "%s: %m", path);
+	cr_assert(fputs(text, file) >= 0 && fclose(file) == 0);
+}
+
+static int take_away(const char *path, const struct stat *status, int kind, struct FTW *place)
+{
+	(void)status, (void)kind, (void)place;
+	return remove(path);
+}
+
+static void begin(void)
+{
+	cr_assert_not_null(mkdtemp(root));
+}
+
+static void end(void)
+{
+	nftw(root, take_away, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+#define CALM "some avg10=9.99 avg60=50.00 avg300=50.00 total=1\nfull avg10=9.00 avg60=0.00 avg300=0.00 total=0\n"
+#define STALLS "some avg10=10.00 avg60=0.00 avg300=0.00 total=1\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
+
+Test(shortage, nothing_is_known, .init = begin, .fini = end)
+{
+	cr_assert_not(shortage_looms(root));
+	put("/proc/self/cgroup", "");
+	cr_assert_not(shortage_looms(root));
+	put("/proc/self/cgroup", "12:memory\nnonsense\n0::\n::\n");
+	cr_assert_not(shortage_looms(root));
+}
+
+Test(shortage, of_the_system, .init = begin, .fini = end)
+{
+	put("/proc/pressure/memory", CALM);
+	cr_assert_not(shortage_looms(root));
+	put("/proc/pressure/memory", STALLS);
+	cr_assert(shortage_looms(root));
+	put("/proc/pressure/memory", "some avg10=");
+	cr_assert_not(shortage_looms(root));
+}
+
+static void in_v2(const char *cgroup, const char *folder)
+{
+	char pressure[300], high[300], most[300], stat[300];
+
+	snprintf(pressure, sizeof pressure, "%s/memory.pressure", folder);
+	snprintf(high, sizeof high, "%s/memory.high", folder);
+	snprintf(most, sizeof most, "%s/memory.max", folder);
+	snprintf(stat, sizeof stat, "%s/memory.stat", folder);
+	put("/proc/self/cgroup", cgroup);
+	put(pressure, CALM);
+	put(high, "max\n");
+	put(most, "max\n");
+	put(stat, "xanon 999999999\nanon 150000\nfile 999999999\n");
+	cr_assert_not(shortage_looms(root), "%s: no limit", folder);
+	put(most, "160000\n");
+	cr_assert_not(shortage_looms(root), "%s: a 16th is left", folder);
+	put(stat, "anon 150001\nfile 0\n");
+	cr_assert(shortage_looms(root), "%s: memory.max", folder);
+	put(high, "200000\n");
+	cr_assert(shortage_looms(root), "%s: the lower limit counts", folder);
+	put(most, "max\n");
+	cr_assert_not(shortage_looms(root), "%s: memory.high is far", folder);
+	put(high, "150002\n");
+	cr_assert(shortage_looms(root), "%s: memory.high", folder);
+	put(high, "max\n");
+	put(pressure, STALLS);
+	cr_assert(shortage_looms(root), "%s: memory.pressure", folder);
+	put("/proc/self/cgroup", "0::/elsewhere\n");
+	cr_assert_not(shortage_looms(root), "%s: another group's", folder);
+}
+
+Test(shortage, of_a_group, .init = begin, .fini = end)
+{
+	in_v2("0::/\n", "/sys/fs/cgroup");
+	in_v2("0::/a.slice/b.service\n", "/sys/fs/cgroup/a.slice/b.service");
+	in_v2("9:name=systemd:/\n3:memory:/x\n0::/session\n", "/sys/fs/cgroup/unified/session");
+}
+
+static void in_v1(const char *cgroup, const char *folder)
+{
+	char stat[300];
+
+	snprintf(stat, sizeof stat, "%s/memory.stat", folder);
+	put("/proc/self/cgroup", cgroup);
+	put(stat, "rss 999999\nhierarchical_memory_limit 9223372036854771712\ntotal_cache 999999\ntotal_rss 150001\n");
+	cr_assert_not(shortage_looms(root), "%s: no limit", folder);
+	put(stat, "rss 999999\nhierarchical_memory_limit 160000\ntotal_cache 999999\ntotal_rss 150001\n");
+	cr_assert(shortage_looms(root), "%s: the limit", folder);
+	put(stat, "rss 999999\nhierarchical_memory_limit 160000\ntotal_cache 999999\ntotal_rss 150000\n");
+	cr_assert_not(shortage_looms(root), "%s: a 16th is left", folder);
+	put(stat, "rss 999999\ntotal_rss 150000\n");
+	cr_assert_not(shortage_looms(root), "%s: nothing is said of a limit", folder);
+}
+
+Test(shortage, of_an_old_group, .init = begin, .fini = end)
+{
+	in_v1("4:cpu,memory:/a/b\n0::/\n", "/sys/fs/cgroup/memory/a/b");
+}
+
+Test(shortage, of_a_container_of_old_groups, .init = begin, .fini = end)
+{
+	in_v1("4:memory:/docker/0123\n", "/sys/fs/cgroup/memory");
+}
