@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "span.h"
+#include "cgroup.h"
 #include "gate.h"
 #include "harden.h"
 #include "meta.h"
@@ -44,10 +45,11 @@ static struct {
 	size_t purged_lately;                 /* lock: bytes purged that a regret may still claim */
 	size_t purged_seen;                   /* lock: by the sources together, when span_purges last rose */
 	uint32_t ticked;                      /* lock: second of the last tick */
+	uint64_t limit;                       /* lock: of the control group */
 	uint64_t waiting;                     /* lock: spans of jemalloc freed while the gate was closed */
 	bool purging;                         /* lock: a thread purges the source, which lets no second one in */
 	bool again;                           /* lock: another came by meanwhile, and the budget was exceeded */
-} cache;
+} cache = {.limit = UINT64_MAX};
 
 /* Lock held. */
 static struct span bin_pop(uint64_t *bin)
@@ -69,13 +71,42 @@ static void bin_push(uint64_t *bin, struct span span)
 	*bin = page + 1;
 }
 
-/* Lock held. What credit may count for: live and kept together fill the last peak twice, and QSLAB_RETAIN. */
+void span_init(void)
+{
+	struct cgroup group;
+	int saved = errno;
+
+	gate_init();
+	if (cgroup_find(&group, ""))
+		span_limit(cgroup_limit(&group));
+	errno = saved;
+}
+
+void span_limit(uint64_t bytes)
+{
+	lock_take(&cache.lock);
+	cache.limit = bytes;
+	lock_drop(&cache.lock);
+}
+
+/* Lock held. */
+static bool is_limited(void)
+{
+	return unlikely(cache.limit != UINT64_MAX);
+}
+
+/*
+ * Lock held. What credit may count for: live and kept together fill the last peak twice, and QSLAB_RETAIN; and half of what
+ * the control group's limit leaves, for beyond it the kernel ends the process, where without one malloc would just be slower.
+ */
 static size_t credit_most(void)
 {
 	size_t above = cache.live / 2 + PEAK_ABOVE;
 	size_t peak = cache.peak - cache.live < above ? cache.peak : cache.live + above;
 	size_t twice = peak < TWICE_MOST ? peak : TWICE_MOST;
-	return options.retain ? options.retain + peak + twice - cache.live : 0;
+	size_t most = options.retain ? options.retain + peak + twice - cache.live : 0;
+	size_t left = cache.limit > cache.live ? (size_t)(cache.limit - cache.live) / 2 : 0;
+	return most < left ? most : left;
 }
 
 /* Lock held. */
@@ -259,6 +290,8 @@ struct span span_alloc_least(size_t *pages, size_t most, size_t alignment, bool 
 	DTRACE_PROBE2(qslab, span_alloc, span.start, *pages);
 	lock_take(&cache.lock);
 	live_more(bytes);
+	if (is_limited())
+		enforce_budget(); /* before the program fills what it got */
 	lock_drop(&cache.lock);
 	return span;
 }
@@ -374,6 +407,8 @@ bool span_extend(struct span span, size_t pages, size_t new_pages)
 		lock_take(&cache.lock);
 		live_more((new_pages - pages) << PAGE_SHIFT);
 		take_from_source((new_pages - pages) << PAGE_SHIFT);
+		if (is_limited())
+			enforce_budget();
 		lock_drop(&cache.lock);
 	}
 	return done;

@@ -36,6 +36,15 @@ static inline size_t span_whole(size_t pages)
 	return ALIGN_UP(pages, step);
 }
 
+/* Before the first span, under the lock of who calls it. */
+void span_init(void);
+
+/*
+ * So many bytes are all that the process's control group may use: of what is left beside the live spans no more than half
+ * is kept. span_init sets it; tests do later.
+ */
+void span_limit(uint64_t bytes);
+
 /* Contents undefined unless `zero`. May make system calls. No lock but a heap's may be held. */
 struct span span_alloc(size_t pages, size_t alignment, bool zero);
 

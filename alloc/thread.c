@@ -2,7 +2,6 @@
 #include "thread.h"
 #include "class.h"
 #include "debug.h"
-#include "gate.h"
 #include "harden.h"
 #include "option.h"
 #include "profile.h"
@@ -59,7 +58,7 @@ bool thread_init(void)
 		class_init();
 		harden_start();
 		if (!region.base && region_init())
-			gate_init();
+			span_init();
 		bool done = region.base && !pthread_key_create(&exit_key, thread_exit); /* else again, by a later call */
 		atomic_store_explicit(&ready, done, release);
 	}

@@ -2,6 +2,7 @@
 #include "alloc/gate.h"
 #include "alloc/option.h"
 #include "alloc/region.h"
+#include "alloc/span.h"
 #include "check.h"
 
 #include <errno.h>
@@ -199,6 +200,28 @@ Test(pressure, a_thread_that_sleeps_keeps_no_vacant_pages, .disabled = SANITIZED
 	pthread_barrier_wait(&both);
 	pthread_join(thread, NULL);
 	cr_assert_eq(live(), 0);
+}
+
+/* What is kept leaves room under the control group's limit, whatever a program that swings would have it. */
+Test(pressure, a_limited_group_has_room_left)
+{
+	const size_t limit = 400 * MIB;
+	void *blocks[20] = {0};
+	uint64_t random = 6;
+	struct span_stats now;
+
+	qslab_free(qslab_malloc(1));
+	span_limit(limit);
+	for (unsigned i = 0; i < 3000; i++) {
+		unsigned slot = (unsigned)(next_random(&random) % 20);
+		qslab_free(blocks[slot]);
+		blocks[slot] = qslab_malloc((5 + next_random(&random) % 10) * MIB);
+		cr_assert_not_null(blocks[slot]);
+		span_stats(&now);
+		cr_assert_leq(now.cached + now.dirty_in_source, now.live / 32 + 2 * MIB + (limit - now.live) / 2, "%u", i);
+	}
+	for (unsigned i = 0; i < 20; i++)
+		qslab_free(blocks[i]);
 }
 
 /* ---- what is cut off ---- */

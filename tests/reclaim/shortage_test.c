@@ -101,7 +101,6 @@ Test(shortage, of_a_group, .init = begin, .fini = end)
 {
 	in_v2("0::/\n", "/sys/fs/cgroup");
 	in_v2("0::/a.slice/b.service\n", "/sys/fs/cgroup/a.slice/b.service");
-	in_v2("9:name=systemd:/\n3:memory:/x\n0::/session\n", "/sys/fs/cgroup/unified/session");
 }
 
 static void in_v1(const char *cgroup, const char *folder)
@@ -118,6 +117,21 @@ static void in_v1(const char *cgroup, const char *folder)
 	cr_assert_not(shortage_looms(root), "%s: a 16th is left", folder);
 	put(stat, "rss 999999\ntotal_rss 150000\n");
 	cr_assert_not(shortage_looms(root), "%s: nothing is said of a limit", folder);
+}
+
+/* The least of all those above. */
+Test(shortage, of_a_group_above, .init = begin, .fini = end)
+{
+	put("/proc/self/cgroup", "0::/a/b/c\n");
+	put("/sys/fs/cgroup/a/b/c/memory.stat", "anon 150001\n");
+	put("/sys/fs/cgroup/a/b/c/memory.max", "200000\n");
+	cr_assert_not(shortage_looms(root));
+	put("/sys/fs/cgroup/a/memory.high", "160000\n");
+	cr_assert(shortage_looms(root));
+	put("/sys/fs/cgroup/a/memory.high", "max\n");
+	cr_assert_not(shortage_looms(root));
+	put("/sys/fs/cgroup/memory.max", "160000\n");
+	cr_assert(shortage_looms(root));
 }
 
 Test(shortage, of_an_old_group, .init = begin, .fini = end)
