@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "cgroup.h"
 
-#include <ctype.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,7 +89,7 @@ static uint64_t limit_in(const struct cgroup *group, const char *name)
 	char text[32];
 
 	cgroup_read(group, name, text, sizeof text);
-	return isdigit((unsigned char)text[0]) ? strtoull(text, NULL, 10) : UINT64_MAX;
+	return text[0] >= '0' && text[0] <= '9' ? strtoull(text, NULL, 10) : UINT64_MAX;
 }
 
 uint64_t cgroup_limit(const struct cgroup *group)
