@@ -21,7 +21,7 @@
 /* The budget (alloc/span.h). */
 #define BOUND_KEPT(live, mapped, spans) (BOUND(live, mapped) + (spans) / 32 * 65 + (exact ? 324 : 580) * MIB)
 #define FLAT (4 * MIB) /* no more growth than this, and three standard errors */
-/* Addresses, by the most that was seen live: looks are seldom, and it was more in between. */
+/* Addresses, by the most that waited at once and the most seen live beside it: looks are seldom, it was more in between. */
 #define BOUND_MAPPED(demand) (4 * (demand) + 512 * MIB)
 enum { THREADS_MOST = 256, LINE_SECONDS = 10, FIT_LEAST = 12 }; /* fewer phases say nothing about growth */
 
@@ -41,7 +41,7 @@ static const char *checks, *tool;
 static int log_file = STDOUT_FILENO;
 static double begin;
 static unsigned long phases, rss_most;
-static size_t demand, mapped;
+static size_t held_most, demand, mapped;
 
 /* ---- threads ---- */
 
@@ -90,9 +90,13 @@ static void *(*const kinds[])(void *) = {reader, updater, families, cachers, rea
 void demand_look(void)
 {
 	struct qslab_memory memory;
+	struct qslab_rcu_stats rcu;
 
 	qslab_memory(&memory);
-	demand = memory.live > demand ? memory.live : demand;
+	qslab_rcu_stats(&rcu);
+	size_t held = memory.live > rcu.waiting_bytes ? memory.live - rcu.waiting_bytes : 0;
+	held_most = held > held_most ? held : held_most;
+	demand = held_most + rcu.peak_bytes;
 	mapped = memory.mapped;
 }
 
@@ -216,7 +220,7 @@ static void run(double length, unsigned count, uint64_t random)
 	struct fit fit = quiet_fit();
 	note_counts("end");
 	note("%u quiet phases: RSS beyond live and maps grew by %.2f MiB, +- %.2f; most RSS %lu MiB; addresses %zu MiB, for up to %zu "
-	     "live\n", fit.phases, fit.growth / MIB, fit.error / MIB, rss_most >> 20, mapped / MIB, demand / MIB);
+	     "in demand\n", fit.phases, fit.growth / MIB, fit.error / MIB, rss_most >> 20, mapped / MIB, demand / MIB);
 	if (!debug_mode && fit.phases >= FIT_LEAST && fit.growth - 3 * fit.error > FLAT)
 		fail(LOSS, "soak: RSS grows: %.1f MiB in %.0f s", fit.growth / MIB, seconds() - begin);
 	if (!debug_mode && mapped > BOUND_MAPPED(demand))

@@ -41,7 +41,7 @@ void caches_init(void);
 void event(unsigned number, uint64_t *random, unsigned inside);
 void spike(uint64_t *random);
 
-/* The main thread's: notes how much is live, if it is the most so far. */
+/* The main thread's: how much memory the program asks for at once, as far as can be seen from here. */
 void demand_look(void);
 
 /* One quiet phase, of `idle` seconds. After the first one memory in use must stay what the program holds. */
