@@ -47,23 +47,27 @@ static void end(void)
 #define CALM "some avg10=9.99 avg60=50.00 avg300=50.00 total=1\nfull avg10=9.00 avg60=0.00 avg300=0.00 total=0\n"
 #define STALLS "some avg10=10.00 avg60=0.00 avg300=0.00 total=1\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
 
-Test(shortage, nothing_is_known, .init = begin, .fini = end)
+Test(shortage, nothing_is_known)
 {
+	begin();
 	cr_assert_not(shortage_looms(root));
 	put("/proc/self/cgroup", "");
 	cr_assert_not(shortage_looms(root));
 	put("/proc/self/cgroup", "12:memory\nnonsense\n0::\n::\n");
 	cr_assert_not(shortage_looms(root));
+	end();
 }
 
-Test(shortage, of_the_system, .init = begin, .fini = end)
+Test(shortage, of_the_system)
 {
+	begin();
 	put("/proc/pressure/memory", CALM);
 	cr_assert_not(shortage_looms(root));
 	put("/proc/pressure/memory", STALLS);
 	cr_assert(shortage_looms(root));
 	put("/proc/pressure/memory", "some avg10=");
 	cr_assert_not(shortage_looms(root));
+	end();
 }
 
 static void in_v2(const char *cgroup, const char *folder)
@@ -97,10 +101,12 @@ static void in_v2(const char *cgroup, const char *folder)
 	cr_assert_not(shortage_looms(root), "%s: another group's", folder);
 }
 
-Test(shortage, of_a_group, .init = begin, .fini = end)
+Test(shortage, of_a_group)
 {
+	begin();
 	in_v2("0::/\n", "/sys/fs/cgroup");
 	in_v2("0::/a.slice/b.service\n", "/sys/fs/cgroup/a.slice/b.service");
+	end();
 }
 
 static void in_v1(const char *cgroup, const char *folder)
@@ -120,8 +126,9 @@ static void in_v1(const char *cgroup, const char *folder)
 }
 
 /* The least of all those above. */
-Test(shortage, of_a_group_above, .init = begin, .fini = end)
+Test(shortage, of_a_group_above)
 {
+	begin();
 	put("/proc/self/cgroup", "0::/a/b/c\n");
 	put("/sys/fs/cgroup/a/b/c/memory.stat", "anon 150001\n");
 	put("/sys/fs/cgroup/a/b/c/memory.max", "200000\n");
@@ -132,14 +139,19 @@ Test(shortage, of_a_group_above, .init = begin, .fini = end)
 	cr_assert_not(shortage_looms(root));
 	put("/sys/fs/cgroup/memory.max", "160000\n");
 	cr_assert(shortage_looms(root));
+	end();
 }
 
-Test(shortage, of_an_old_group, .init = begin, .fini = end)
+Test(shortage, of_an_old_group)
 {
+	begin();
 	in_v1("4:cpu,memory:/a/b\n0::/\n", "/sys/fs/cgroup/memory/a/b");
+	end();
 }
 
-Test(shortage, of_a_container_of_old_groups, .init = begin, .fini = end)
+Test(shortage, of_a_container_of_old_groups)
 {
+	begin();
 	in_v1("4:memory:/docker/0123\n", "/sys/fs/cgroup/memory");
+	end();
 }
