@@ -63,6 +63,8 @@ Test(interior, large_objects_in_longer_spans)
 	unsigned char *kept[20];
 	unsigned count = 0;
 
+	if (system_page > PAGE_SIZE)
+		return; /* large objects are aligned to the system's page, and no cached span serves those that ask for more than ours */
 	for (size_t pages = LEAST; pages <= MOST; count++) {
 		size_t longer = span_whole(pages + 1), size = (pages << PAGE_SHIFT) - 10;
 		unsigned char *before = qslab_malloc(longer << PAGE_SHIFT);
