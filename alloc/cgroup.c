@@ -7,7 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STAT = 2048 }; /* so much of memory.stat holds what is wanted */
+enum {
+	PATH = 1400,
+	STAT = 2048, /* so much of memory.stat holds what is wanted */
+};
+#define NO_LIMIT ((uint64_t)1 << 62) /* v1's is the last whole page below 2^63 */
 
 static void read_file(const char *path, char *text, size_t room)
 {
@@ -26,8 +30,6 @@ void cgroup_read_path(const char *root, const char *path, char *text, size_t roo
 	snprintf(whole, sizeof whole, "%s%s", root, path);
 	read_file(whole, text, room);
 }
-
-enum { PATH = 1400 };
 
 static void path_of(const struct cgroup *group, const char *name, char path[PATH])
 {
@@ -97,8 +99,10 @@ uint64_t cgroup_limit(const struct cgroup *group)
 	struct cgroup above = *group;
 	uint64_t least = UINT64_MAX;
 
-	if (group->v1)
-		return field(group, "hierarchical_memory_limit");
+	if (group->v1) {
+		least = field(group, "hierarchical_memory_limit");
+		return least < NO_LIMIT ? least : UINT64_MAX;
+	}
 	for (char *end; ; *end = '\0') {
 		uint64_t most = limit_in(&above, "memory.max"), high = limit_in(&above, "memory.high");
 		least = most < least ? most : least;

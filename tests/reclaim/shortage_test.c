@@ -13,11 +13,11 @@
 
 static char root[] = "/tmp/qslab-shortage-XXXXXX";
 
-static void put(const char *name, const char *text)
+static void put(const char *folder, const char *name, const char *text)
 {
 	char path[600];
 
-	snprintf(path, sizeof path, "%s%s", root, name);
+	snprintf(path, sizeof path, "%s%s/%s", root, folder, name);
 	for (char *slash = path + strlen(root); (slash = strchr(slash + 1, '/'));) {
 		*slash = '\0';
 		cr_assert(mkdir(path, 0777) == 0 || errno == EEXIST, "%s: %m", path);
@@ -51,9 +51,9 @@ Test(shortage, nothing_is_known)
 {
 	begin();
 	cr_assert_not(shortage_looms(root));
-	put("/proc/self/cgroup", "");
+	put("/proc/self", "cgroup", "");
 	cr_assert_not(shortage_looms(root));
-	put("/proc/self/cgroup", "12:memory\nnonsense\n0::\n::\n");
+	put("/proc/self", "cgroup", "12:memory\nnonsense\n0::\n::\n");
 	cr_assert_not(shortage_looms(root));
 	end();
 }
@@ -61,43 +61,37 @@ Test(shortage, nothing_is_known)
 Test(shortage, of_the_system)
 {
 	begin();
-	put("/proc/pressure/memory", CALM);
+	put("/proc/pressure", "memory", CALM);
 	cr_assert_not(shortage_looms(root));
-	put("/proc/pressure/memory", STALLS);
+	put("/proc/pressure", "memory", STALLS);
 	cr_assert(shortage_looms(root));
-	put("/proc/pressure/memory", "some avg10=");
+	put("/proc/pressure", "memory", "some avg10=");
 	cr_assert_not(shortage_looms(root));
 	end();
 }
 
 static void in_v2(const char *cgroup, const char *folder)
 {
-	char pressure[300], high[300], most[300], stat[300];
-
-	snprintf(pressure, sizeof pressure, "%s/memory.pressure", folder);
-	snprintf(high, sizeof high, "%s/memory.high", folder);
-	snprintf(most, sizeof most, "%s/memory.max", folder);
-	snprintf(stat, sizeof stat, "%s/memory.stat", folder);
-	put("/proc/self/cgroup", cgroup);
-	put(pressure, CALM);
-	put(high, "max\n");
-	put(most, "max\n");
-	put(stat, "xanon 999999999\nanon 150000\nfile 999999999\n");
+	put("/proc/self", "cgroup", cgroup);
+	put(folder, "memory.pressure", CALM);
+	put(folder, "memory.high", "max\n");
+	put(folder, "memory.max", "max\n");
+	put(folder, "memory.stat", "xanon 999999999\nanon 150000\nfile 999999999\n");
 	cr_assert_not(shortage_looms(root), "%s: no limit", folder);
-	put(most, "160000\n");
+	put(folder, "memory.max", "160000\n");
 	cr_assert_not(shortage_looms(root), "%s: a 16th is left", folder);
-	put(stat, "anon 150001\nfile 0\n");
+	put(folder, "memory.stat", "anon 150001\nfile 0\n");
 	cr_assert(shortage_looms(root), "%s: memory.max", folder);
-	put(high, "200000\n");
+	put(folder, "memory.high", "200000\n");
 	cr_assert(shortage_looms(root), "%s: the lower limit counts", folder);
-	put(most, "max\n");
+	put(folder, "memory.max", "max\n");
 	cr_assert_not(shortage_looms(root), "%s: memory.high is far", folder);
-	put(high, "150002\n");
+	put(folder, "memory.high", "150002\n");
 	cr_assert(shortage_looms(root), "%s: memory.high", folder);
-	put(high, "max\n");
-	put(pressure, STALLS);
+	put(folder, "memory.high", "max\n");
+	put(folder, "memory.pressure", STALLS);
 	cr_assert(shortage_looms(root), "%s: memory.pressure", folder);
-	put("/proc/self/cgroup", "0::/elsewhere\n");
+	put("/proc/self", "cgroup", "0::/elsewhere\n");
 	cr_assert_not(shortage_looms(root), "%s: another group's", folder);
 }
 
@@ -111,17 +105,14 @@ Test(shortage, of_a_group)
 
 static void in_v1(const char *cgroup, const char *folder)
 {
-	char stat[300];
-
-	snprintf(stat, sizeof stat, "%s/memory.stat", folder);
-	put("/proc/self/cgroup", cgroup);
-	put(stat, "rss 999999\nhierarchical_memory_limit 9223372036854771712\ntotal_cache 999999\ntotal_rss 150001\n");
+	put("/proc/self", "cgroup", cgroup);
+	put(folder, "memory.stat", "rss 999999\nhierarchical_memory_limit 9223372036854771712\ntotal_cache 999999\ntotal_rss 150001\n");
 	cr_assert_not(shortage_looms(root), "%s: no limit", folder);
-	put(stat, "rss 999999\nhierarchical_memory_limit 160000\ntotal_cache 999999\ntotal_rss 150001\n");
+	put(folder, "memory.stat", "rss 999999\nhierarchical_memory_limit 160000\ntotal_cache 999999\ntotal_rss 150001\n");
 	cr_assert(shortage_looms(root), "%s: the limit", folder);
-	put(stat, "rss 999999\nhierarchical_memory_limit 160000\ntotal_cache 999999\ntotal_rss 150000\n");
+	put(folder, "memory.stat", "rss 999999\nhierarchical_memory_limit 160000\ntotal_cache 999999\ntotal_rss 150000\n");
 	cr_assert_not(shortage_looms(root), "%s: a 16th is left", folder);
-	put(stat, "rss 999999\ntotal_rss 150000\n");
+	put(folder, "memory.stat", "rss 999999\ntotal_rss 150000\n");
 	cr_assert_not(shortage_looms(root), "%s: nothing is said of a limit", folder);
 }
 
@@ -129,15 +120,15 @@ static void in_v1(const char *cgroup, const char *folder)
 Test(shortage, of_a_group_above)
 {
 	begin();
-	put("/proc/self/cgroup", "0::/a/b/c\n");
-	put("/sys/fs/cgroup/a/b/c/memory.stat", "anon 150001\n");
-	put("/sys/fs/cgroup/a/b/c/memory.max", "200000\n");
+	put("/proc/self", "cgroup", "0::/a/b/c\n");
+	put("/sys/fs/cgroup/a/b/c", "memory.stat", "anon 150001\n");
+	put("/sys/fs/cgroup/a/b/c", "memory.max", "200000\n");
 	cr_assert_not(shortage_looms(root));
-	put("/sys/fs/cgroup/a/memory.high", "160000\n");
+	put("/sys/fs/cgroup/a", "memory.high", "160000\n");
 	cr_assert(shortage_looms(root));
-	put("/sys/fs/cgroup/a/memory.high", "max\n");
+	put("/sys/fs/cgroup/a", "memory.high", "max\n");
 	cr_assert_not(shortage_looms(root));
-	put("/sys/fs/cgroup/memory.max", "160000\n");
+	put("/sys/fs/cgroup", "memory.max", "160000\n");
 	cr_assert(shortage_looms(root));
 	end();
 }

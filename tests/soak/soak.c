@@ -97,7 +97,6 @@ void demand_look(void)
 	size_t held = memory.live > rcu.waiting_bytes ? memory.live - rcu.waiting_bytes : 0;
 	held_most = held > held_most ? held : held_most;
 	demand = held_most + rcu.peak_bytes;
-	mapped = memory.mapped;
 }
 
 /* ---- the log ---- */
@@ -212,6 +211,7 @@ static void run(double length, unsigned count, uint64_t random)
 		     "metadata %zu\n", seconds() - begin, live / MIB, now.kept / MIB, now.rss / MIB, now.memory.slab_free / MIB,
 		     now.memory.magazines / MIB, now.memory.span_cache / MIB, now.memory.source_free / MIB,
 		     now.memory.metadata / MIB);
+		mapped = now.memory.mapped;
 		if (debug_mode || (now.rss <= BOUND(live, mapped) && now.kept <= BOUND_KEPT(live, mapped, spans)))
 			continue;
 		explain();
