@@ -2,8 +2,6 @@
 #include "cgroup.h"
 
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,17 +21,29 @@ static void read_file(const char *path, char *text, size_t room)
 	text[length > 0 ? length : 0] = '\0';
 }
 
+/* Parts, up to a NULL. Every process comes by here, and few of them need printf, or a page of it, for anything. */
+static void join(char path[PATH], const char *const *parts)
+{
+	char *end = path;
+
+	for (; *parts; parts++)
+		for (const char *from = *parts; *from && end < path + PATH - 1; from++)
+			*end++ = *from;
+	*end = '\0';
+}
+
 void cgroup_read_path(const char *root, const char *path, char *text, size_t room)
 {
-	char whole[1024];
+	char whole[PATH];
 
-	snprintf(whole, sizeof whole, "%s%s", root, path);
+	join(whole, (const char *const[]){root, path, NULL});
 	read_file(whole, text, room);
 }
 
 static void path_of(const struct cgroup *group, const char *name, char path[PATH])
 {
-	snprintf(path, PATH, "%s/sys/fs/cgroup%s%s/%s", group->root, group->v1 ? "/memory" : "", group->place, name);
+	join(path, (const char *const[]){group->root, "/sys/fs/cgroup", group->v1 ? "/memory" : "", group->place, "/", name,
+	                                 NULL});
 }
 
 void cgroup_read(const struct cgroup *group, const char *name, char *text, size_t room)
@@ -44,25 +54,58 @@ void cgroup_read(const struct cgroup *group, const char *name, char *text, size_
 	read_file(path, text, room);
 }
 
+/* The line after the one that begins there; NULL: it was the last. */
+static char *next_line(char *line)
+{
+	char *end = strchr(line, '\n');
+	return end ? end + 1 : NULL;
+}
+
+/* Decimal; UINT64_MAX if there is none. No more than a number of the kernel's. */
+static uint64_t number_of(const char *text)
+{
+	uint64_t number = 0;
+
+	if (*text < '0' || *text > '9')
+		return UINT64_MAX;
+	for (; *text >= '0' && *text <= '9'; text++)
+		number = number * 10 + (uint64_t)(*text - '0');
+	return number;
+}
+
+/* Does the word begin anywhere in [from, to)? */
+static bool has_word(const char *from, const char *to, const char *word)
+{
+	size_t length = strlen(word);
+
+	while (from < to && strncmp(from, word, length))
+		from++;
+	return from < to;
+}
+
 /* Of lines "number:controllers:place" that of the memory controller, else v2's, which names no controller. */
 bool cgroup_find(struct cgroup *group, const char *root)
 {
-	char text[4096], path[PATH], *rest;
+	char text[4096], path[PATH];
 	bool found = false;
 
 	group->root = root;
 	group->v1 = false;
 	cgroup_read_path(root, "/proc/self/cgroup", text, sizeof text);
-	for (char *line = strtok_r(text, "\n", &rest); line && !group->v1; line = strtok_r(NULL, "\n", &rest)) {
-		char *controllers = strchr(line, ':'), *place = controllers ? strchr(controllers + 1, ':') : NULL;
+	for (char *line = text, *next; line && !group->v1; line = next) {
+		next = next_line(line);
+		if (next)
+			next[-1] = '\0';
+		char *controllers = strchr(line, ':'), *place = controllers ? strchr(++controllers, ':') : NULL;
 		if (!place)
 			continue;
-		*place++ = '\0';
-		group->v1 = strstr(controllers, "memory") != NULL;
-		if (!group->v1 && controllers[1] != '\0')
+		group->v1 = has_word(controllers, place, "memory");
+		if (!group->v1 && place > controllers)
 			continue;
 		found = true;
-		snprintf(group->place, sizeof group->place, "%s", strcmp(place, "/") ? place : "");
+		size_t length = strcmp(++place, "/") ? strnlen(place, sizeof group->place - 1) : 0;
+		memcpy(group->place, place, length);
+		group->place[length] = '\0';
 	}
 	if (found && group->v1) {
 		path_of(group, "memory.stat", path);
@@ -79,9 +122,9 @@ static uint64_t field(const struct cgroup *group, const char *name)
 	char text[STAT];
 
 	cgroup_read(group, "memory.stat", text, sizeof text);
-	for (const char *at = text; (at = strstr(at, name)); at++)
-		if ((at == text || at[-1] == '\n') && at[length] == ' ')
-			return strtoull(at + length + 1, NULL, 10);
+	for (char *line = text; line; line = next_line(line))
+		if (!strncmp(line, name, length) && line[length] == ' ')
+			return number_of(line + length + 1);
 	return UINT64_MAX;
 }
 
@@ -91,7 +134,7 @@ static uint64_t limit_in(const struct cgroup *group, const char *name)
 	char text[32];
 
 	cgroup_read(group, name, text, sizeof text);
-	return text[0] >= '0' && text[0] <= '9' ? strtoull(text, NULL, 10) : UINT64_MAX;
+	return number_of(text);
 }
 
 uint64_t cgroup_limit(const struct cgroup *group)

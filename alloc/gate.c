@@ -1,7 +1,25 @@
 #include "gate.h"
 #include "source.h"
 
-static const struct span_source *main_source = &source_mmap; /* const after gate_init */
+#include <errno.h>
+
+/*
+ * jemalloc starts when it is needed. Until the spans that were taken make BEGIN_BYTES, which in most processes they never
+ * do, the mmap source serves alone; the one beyond starts it, inside the gate, while others go on with mmap's. If it does
+ * not start, for want of memory, it is tried again as many bytes later. A span goes back to where it came from.
+ */
+#define BEGIN_BYTES ((size_t)4 << 20)
+
+enum stage { BEGINNING, STARTING, STARTED, NEVER /* built without */ };
+
+#ifdef QSLAB_NO_JEMALLOC
+static const struct span_source *const main_source = &source_mmap; /* never called */
+static atomic_uint stage = NEVER;
+#else
+static const struct span_source *const main_source = &source_jemalloc;
+static atomic_uint stage = BEGINNING; /* the one thread that makes it STARTING says what came of it */
+#endif
+static atomic_size_t begun; /* bytes taken while BEGINNING, since jemalloc was last tried */
 
 /*
  * The number of threads inside jemalloc, and CLOSED. Closing waits for the count to fall to its own thread's share;
@@ -12,6 +30,11 @@ static const struct span_source *main_source = &source_mmap; /* const after gate
 static atomic_uint gate;
 static _Thread_local unsigned inside __attribute__((tls_model("initial-exec")));
 
+static bool is_started(void)
+{
+	return atomic_load_explicit(&stage, acquire) == STARTED; /* pairs with start */
+}
+
 static void leave(void)
 {
 	atomic_fetch_sub_explicit(&gate, 1, release); /* pairs with gate_close */
@@ -21,8 +44,6 @@ static void leave(void)
 
 static bool enter(void)
 {
-	if (main_source == &source_mmap)
-		return false;
 	inside++;
 	atomic_signal_fence(memory_order_seq_cst);
 	MARK(gate_enter);
@@ -52,23 +73,42 @@ bool gate_is_closed(void)
 	return load_relaxed(&gate) & CLOSED;
 }
 
-void gate_init(void)
-{
-#ifndef QSLAB_NO_JEMALLOC
-	if (source_jemalloc.init())
-		main_source = &source_jemalloc;
-#endif
-}
-
 /* Only this thread is left; what it holds inside jemalloc it still holds. */
 void gate_after_fork(void)
 {
 	atomic_store_explicit(&gate, inside | CLOSED, relaxed);
 	source_mmap_after_fork();
 #ifndef QSLAB_NO_JEMALLOC
-	if (main_source == &source_jemalloc && !inside)
+	if (is_started() && !inside)
 		source_jemalloc_after_fork();
 #endif
+}
+
+/* ---- the beginning --------------------------------------------------------------------------------------------- */
+
+static void start(void)
+{
+	unsigned beginning = BEGINNING;
+
+	if (!enter())
+		return; /* forking: the next one does it */
+	if (atomic_compare_exchange_strong_explicit(&stage, &beginning, STARTING, relaxed, relaxed)) {
+		MARK(gate_starting);
+		int saved = errno;
+		bool started = main_source->init();
+		store_relaxed(&begun, 0);
+		atomic_store_explicit(&stage, started ? STARTED : BEGINNING, release); /* pairs with is_started */
+		errno = saved;
+	}
+	leave();
+}
+
+/* Of so many bytes that a span is to have, or have more. */
+static void begin(size_t bytes)
+{
+	if (load_relaxed(&stage) == BEGINNING &&
+	    atomic_fetch_add_explicit(&begun, bytes, relaxed) + bytes > BEGIN_BYTES)
+		start();
 }
 
 /* ---- through it ------------------------------------------------------------------------------------------------ */
@@ -77,7 +117,8 @@ struct span gate_alloc(size_t pages, size_t alignment, bool zero)
 {
 	struct span span = {NULL, false};
 
-	if (enter()) {
+	begin(pages << PAGE_SHIFT);
+	if (is_started() && enter()) {
 		span.start = main_source->alloc(pages, alignment, zero);
 		leave();
 	}
@@ -103,8 +144,12 @@ bool gate_free(struct span span, size_t pages)
 
 bool gate_resize(struct span span, size_t pages, size_t new_pages)
 {
-	if (span.from_mmap)
-		return source_mmap.resize(span.start, pages, new_pages);
+	if (span.from_mmap) {
+		bool resized = source_mmap.resize(span.start, pages, new_pages);
+		if (resized && new_pages > pages)
+			begin((new_pages - pages) << PAGE_SHIFT); /* not before: it takes the addresses behind */
+		return resized;
+	}
 	if (!enter())
 		return false;
 	bool done = main_source->resize(span.start, pages, new_pages);
@@ -114,7 +159,7 @@ bool gate_resize(struct span span, size_t pages, size_t new_pages)
 
 void gate_purge(void)
 {
-	if (!enter())
+	if (!is_started() || !enter())
 		return;
 	main_source->purge();
 	leave();

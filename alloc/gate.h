@@ -7,9 +7,6 @@
 
 #include "span.h"
 
-/* Chooses the source. Once. */
-void gate_init(void);
-
 /* As the source's calls (source.h). Of alloc the mmap source serves too, where the other has none. */
 struct span gate_alloc(size_t pages, size_t alignment, bool zero);
 bool gate_free(struct span span, size_t pages);   /* false: it must wait for the gate */

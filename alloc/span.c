@@ -76,7 +76,6 @@ void span_init(void)
 	struct cgroup group;
 	int saved = errno;
 
-	gate_init();
 	if (cgroup_find(&group, ""))
 		span_limit(cgroup_limit(&group));
 	errno = saved;

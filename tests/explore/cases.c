@@ -18,6 +18,7 @@
 #define SIZE  16384 /* four to a slab, four in a magazine */
 #define TWICE ((size_t)80 << 10) /* two in a magazine */
 #define LARGE ((size_t)300 << 10)
+#define STARTS ((size_t)5 << 20) /* jemalloc (alloc/gate.c) */
 
 /* ---- objects, whose contents say whose they are ---------------------------------------------------------------- */
 
@@ -228,7 +229,7 @@ static void forking(unsigned index)
 			CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0, "the child");
 		}
 		if (index == 1)
-			drop(new(LARGE), LARGE);
+			drop(new(round ? LARGE : STARTS), round ? LARGE : STARTS);
 		for (unsigned i = 0; i < 3; i++)
 			if (index == 0)
 				retire(mine[i], false);

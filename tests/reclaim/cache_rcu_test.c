@@ -123,7 +123,7 @@ Test(cache_rcu, every_free_is_deferred)
  */
 static _Noreturn void without_memory(void)
 {
-	enum { MANY = 60000 };
+	enum { MANY = 600000 }; /* more than what is mapped ahead has arrays for */
 	static unsigned char *objects[MANY];
 	struct qslab_cache *cache = qslab_cache_create("rcu", 24, 0, QSLAB_CACHE_RCU, NULL);
 	struct rlimit none = {1, 1};
