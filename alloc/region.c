@@ -12,6 +12,12 @@
 #define WINDOW_PLACES 0x8000                      /* 1 GiB apart */
 #define GIB ((size_t)1 << 30)
 #define HUGE ((size_t)2 << 20)
+/*
+ * The first object, and so a small program's busiest, must not have the page map entry that says what it is at the same
+ * address in its low 28 bits: AMD's cores guess a line's way in the cache by bits 12 to 27, and each would miss after the
+ * other (a pair 12.5 ns for 10).
+ */
+#define SKEW ((size_t)64 << 10)
 #define MAP_STEP ((size_t)256 << 10)              /* of page map; covers 128 MiB */
 #define STEP_LEAST ((size_t)2 << 20)              /* of region, mapped ahead of its use */
 #define STEP_MOST ((size_t)32 << 20)
@@ -101,7 +107,7 @@ static bool place_window(void)
 			region.map = (void *)at;
 			region.map_size = MAP_STEP;
 			region.window = WINDOW;
-			region.base = ALIGN_UP(at + MAP_ENTRIES_PER_BYTE(WINDOW), GIB);
+			region.base = ALIGN_UP(at + MAP_ENTRIES_PER_BYTE(WINDOW), GIB) + SKEW;
 			return true;
 		}
 		if (errno == ENOMEM)
