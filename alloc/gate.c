@@ -1,16 +1,19 @@
 #include "gate.h"
+#include "region.h"
 #include "source.h"
 
 #include <errno.h>
 
 /*
  * jemalloc starts when it is needed. Until the spans that were taken make BEGIN_BYTES, which in most processes they never
- * do, the mmap source serves alone; the one beyond starts it, inside the gate, while others go on with mmap's. If it does
- * not start, for want of memory, it is tried again as many bytes later. A span goes back to where it came from.
+ * do, the mmap source serves alone; the one beyond starts it, inside the gate, while others go on with mmap's. At a limit it
+ * would fail, and it cannot be started twice: unless there is room it is tried again as many bytes later. A span goes back
+ * to where it came from.
  */
-#define BEGIN_BYTES ((size_t)4 << 20)
+#define BEGIN_BYTES ((size_t)8 << 20)
+#define ROOM ((size_t)16 << 20) /* its first blocks and the region's next piece, with what alignment takes */
 
-enum stage { BEGINNING, STARTING, STARTED, NEVER /* built without */ };
+enum stage { BEGINNING, STARTING, STARTED, NEVER };
 
 #ifdef QSLAB_NO_JEMALLOC
 static const struct span_source *const main_source = &source_mmap; /* never called */
@@ -95,9 +98,9 @@ static void start(void)
 	if (atomic_compare_exchange_strong_explicit(&stage, &beginning, STARTING, relaxed, relaxed)) {
 		MARK(gate_starting);
 		int saved = errno;
-		bool started = main_source->init();
 		store_relaxed(&begun, 0);
-		atomic_store_explicit(&stage, started ? STARTED : BEGINNING, release); /* pairs with is_started */
+		unsigned next = !region_room(ROOM) ? BEGINNING : main_source->init() ? STARTED : NEVER;
+		atomic_store_explicit(&stage, next, release); /* pairs with is_started */
 		errno = saved;
 	}
 	leave();

@@ -62,20 +62,16 @@ static void ask_for_huge(void *start, size_t size)
 	errno = saved;
 }
 
-/* Not even a little memory is to be had. */
-static bool nothing_left(void)
+bool region_room(size_t size)
 {
-	void *got = mmap(NULL, MAP_STEP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (got == MAP_FAILED)
-		return true;
-	munmap(got, MAP_STEP);
-	return false;
+	void *got = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return got != MAP_FAILED && !munmap(got, size);
 }
 
 /* For good, so not a small one for want of memory that may come back. */
 static bool reserve(void)
 {
-	if (nothing_left())
+	if (!region_room(MAP_STEP))
 		return false;
 	for (size_t size = RESERVE_MOST; size >= RESERVE_LEAST; size /= 2) {
 		size_t map_size = MAP_ENTRIES_PER_BYTE(size);

@@ -54,6 +54,9 @@ static inline size_t whole_pages(size_t pages)
 
 bool region_init(void);
 
+/* Would the system give so many bytes of addresses more? Any thread; two system calls. */
+bool region_room(size_t size);
+
 /* Fresh, zeroed, readable and writable pages at the region's end; NULL if there are none. */
 void *region_grow(size_t size, size_t alignment);
 

@@ -5,11 +5,12 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #define PAGES 16
 #define BYTES (PAGES * (size_t)4096)
-#define BEGIN_BYTES ((size_t)4 << 20)
+#define BEGIN_BYTES ((size_t)8 << 20)
 
 /* The private copy's; none with another source. */
 int qslab_je_mallctl(const char *name, void *old, size_t *old_length, void *new, size_t new_length) __attribute__((weak));
@@ -92,6 +93,47 @@ Test(gate, growth_starts_it)
 	check_and_free(next);
 	cr_assert(gate_resize(first, PAGES + 2 * BEGIN_BYTES / 4096, PAGES));
 	check_and_free(first);
+}
+
+static size_t address_space(void)
+{
+	size_t pages = 0;
+	FILE *file = fopen("/proc/self/statm", "r");
+
+	if (!file || fscanf(file, "%zu", &pages) != 1)
+		_exit(9);
+	fclose(file);
+	return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* At a limit it does not start, for it could not be tried again; when there is room, it does. */
+static void limited(void)
+{
+	struct rlimit limit = {0, RLIM_INFINITY};
+	bool started = false;
+
+	qslab_free(qslab_malloc(1));
+	if (!is_new())
+		_exit(0);
+	limit.rlim_cur = address_space() + (14 << 20);
+	if (setrlimit(RLIMIT_AS, &limit))
+		_exit(1);
+	for (size_t bytes = 0; bytes < BEGIN_BYTES + (1 << 20); bytes += BYTES) {
+		struct span span = take();
+		if (!span.start || !span.from_mmap)
+			_exit(2);
+	}
+	limit.rlim_cur = RLIM_INFINITY;
+	setrlimit(RLIMIT_AS, &limit);
+	for (size_t bytes = 0; bytes <= BEGIN_BYTES && !started; bytes += BYTES)
+		started = !take().from_mmap;
+	_exit(started ? 0 : 3);
+}
+
+Test(gate, without_room_it_waits)
+{
+	if (!SANITIZED)
+		expect_success(limited);
 }
 
 /* ---- many at once ------------------------------------------------------------------------------------------------- */

@@ -18,7 +18,7 @@
 #define SIZE  16384 /* four to a slab, four in a magazine */
 #define TWICE ((size_t)80 << 10) /* two in a magazine */
 #define LARGE ((size_t)300 << 10)
-#define STARTS ((size_t)5 << 20) /* jemalloc (alloc/gate.c) */
+#define STARTS ((size_t)9 << 20) /* jemalloc (alloc/gate.c) */
 
 /* ---- objects, whose contents say whose they are ---------------------------------------------------------------- */
 
