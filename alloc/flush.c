@@ -7,6 +7,7 @@
 #include <sys/sdt.h>
 
 #define COMBINE_BACK 2
+#define FLUSH_MOST (MAGAZINE_MAX / 2) /* objects at a time: half a magazine */
 
 /* ---- remote frees (layout.h, R1-R4 and D1-D3) ------------------------------------------------------------ */
 
@@ -36,16 +37,23 @@ void drain(struct heap *heap, bool keep, struct slab **dead)
 	}
 }
 
+/* No lock held. */
+static void lock_and_drain(struct heap *heap, struct slab **dead)
+{
+	lock_take(&heap->lock);
+	drain(heap, true, dead);
+	lock_drop(&heap->lock);
+}
+
 void drain_now(struct heap *heap)
 {
 	struct slab *dead = NULL;
-	lock_take(&heap->lock);
-	drain(heap, true, &dead);
-	lock_drop(&heap->lock);
+
+	lock_and_drain(heap, &dead);
 	bin_bury(dead);
 }
 
-unsigned put_remote(const struct group *groups, unsigned count)
+static unsigned put_groups(const struct group *groups, unsigned count, struct slab **dead)
 {
 	struct slab *slab = groups->slab;
 	unsigned size = slab->size, objects = slab->objects, used, announce = 0;
@@ -73,7 +81,16 @@ unsigned put_remote(const struct group *groups, unsigned count)
 	announce = atomic_load_explicit(&slab->announced, acquire); /* pairs with D3 */
 	MARK(put_looks);
 	if (announce >= objects - load_relaxed(&slab->nfree))
-		drain_now(heap);
+		lock_and_drain(heap, dead);
+	return used;
+}
+
+unsigned put_remote(const struct group *groups, unsigned count)
+{
+	struct slab *dead = NULL;
+	unsigned used = put_groups(groups, count, &dead);
+
+	bin_bury(dead);
 	return used;
 }
 
@@ -142,15 +159,31 @@ static inline unsigned gather(struct group *group, void **objects, unsigned coun
 	return group->count;
 }
 
-void flush(struct heap *heap, void **objects, unsigned count)
+/* The magazine's lowest, which are gathered by now, leave it: a child that is forked later finds no object in two places. */
+static void drop_lowest(struct magazine *magazine, unsigned count)
 {
-	struct group none_before[COMBINE_BACK + MAGAZINE_MAX], *groups = none_before + COMBINE_BACK, *end = groups;
+	void **slots = load_relaxed(&magazine->slots), **top = load_relaxed(&magazine->top);
+
+	memmove(slots + 1, slots + 1 + count, (size_t)(top - slots - count) * sizeof *slots);
+	atomic_store_explicit(&magazine->top, top - count, release);
+}
+
+/*
+ * At most FLUSH_MOST objects, `from`'s lowest if it is a magazine. The slabs that died of it: to bury them is a long way
+ * down, for which a thread with little stack needs the 2 KiB that are here.
+ */
+__attribute__((noinline))
+static struct slab *put_some(struct heap *heap, struct magazine *from, void **objects, unsigned count)
+{
+	struct group none_before[COMBINE_BACK + FLUSH_MOST], *groups = none_before + COMBINE_BACK, *end = groups;
 	struct slab *dead = NULL;
 
 	memset(none_before, 0, COMBINE_BACK * sizeof *groups);
 	for (unsigned i = 0; i < count; end++)
 		i += gather(end, objects + i, count - i);
 	DTRACE_PROBE2(qslab, flush, count, end - groups);
+	if (from)
+		drop_lowest(from, count);
 
 	struct group *remotes = groups;
 	bool locked = false; /* not for remote ones alone */
@@ -176,8 +209,29 @@ void flush(struct heap *heap, void **objects, unsigned count)
 		MARK(flush_fenced);
 		drain(heap, true, &dead);
 		lock_drop(&heap->lock);
-		bin_bury(dead);
 	}
 	while (groups < remotes)
-		groups += put_remote(groups, (unsigned)(remotes - groups));
+		groups += put_groups(groups, (unsigned)(remotes - groups), &dead);
+	return dead;
+}
+
+static unsigned at_most(unsigned count)
+{
+	return count < FLUSH_MOST ? count : FLUSH_MOST;
+}
+
+void flush(struct heap *heap, void **objects, unsigned count)
+{
+	for (unsigned some; count; objects += some, count -= some) {
+		some = at_most(count);
+		bin_bury(put_some(heap, NULL, objects, some));
+	}
+}
+
+void flush_lowest(struct heap *heap, struct magazine *magazine, unsigned count)
+{
+	for (unsigned some; count; count -= some) {
+		some = at_most(count);
+		bin_bury(put_some(heap, magazine, load_relaxed(&magazine->slots) + 1, some));
+	}
 }

@@ -37,8 +37,11 @@ static inline struct group group_of(struct slab *slab, const void *object)
 	return group;
 }
 
-/* At most MAGAZINE_MAX objects of any slabs. The heap's own thread, no lock held. */
+/* Objects of any slabs. The heap's own thread, no lock held but an own class's. */
 void flush(struct heap *heap, void **objects, unsigned count);
+
+/* The same for the lowest of a magazine: the ones freed longest ago. */
+void flush_lowest(struct heap *heap, struct magazine *magazine, unsigned count);
 
 /* R1 to R4 for the first groups, as many as are of one slab; how many. Any thread, no lock held. */
 unsigned put_remote(const struct group *groups, unsigned count);

@@ -1,4 +1,5 @@
 #include "gate.h"
+#include "aside.h"
 #include "region.h"
 #include "source.h"
 
@@ -89,9 +90,16 @@ void gate_after_fork(void)
 
 /* ---- the beginning --------------------------------------------------------------------------------------------- */
 
+static void init(void *started)
+{
+	*(bool *)started = main_source->init();
+}
+
+/* jemalloc's takes 14 KiB of stack, so it is called aside. */
 static void start(void)
 {
 	unsigned beginning = BEGINNING;
+	bool started = false;
 
 	if (!enter())
 		return; /* forking: the next one does it */
@@ -99,8 +107,9 @@ static void start(void)
 		MARK(gate_starting);
 		int saved = errno;
 		store_relaxed(&begun, 0);
-		unsigned next = !region_room(ROOM) ? BEGINNING : main_source->init() ? STARTED : NEVER;
-		atomic_store_explicit(&stage, next, release); /* pairs with is_started */
+		bool tried = region_room(ROOM) && aside(init, &started);
+		/* pairs with is_started */
+		atomic_store_explicit(&stage, !tried ? BEGINNING : started ? STARTED : NEVER, release);
 		errno = saved;
 	}
 	leave();

@@ -270,7 +270,7 @@ static void forget_lists(struct heap *heap)
 static void forget_magazine(struct magazine *magazine, unsigned class)
 {
 	for (unsigned i = magazine_count(magazine, class); i; i--) {
-		/* twice is harmless: flush_magazine may have been moving objects down */
+		/* twice is harmless: flush_lowest may have been moving objects down */
 		void *object = load_relaxed(&magazine->slots)[i];
 		struct group group = group_of(slab_of(object), object);
 		_Atomic uint64_t *word = &slab_bits(group.slab)[group.word];

@@ -136,19 +136,6 @@ struct array *heap_exchange(struct heap *heap, unsigned class, struct array *ful
 	return old;
 }
 
-/* The bottom `count` of a magazine: the ones freed longest ago. */
-static void flush_magazine(struct heap *heap, struct magazine *magazine, unsigned count)
-{
-	void **top = load_relaxed(&magazine->top), *objects[MAGAZINE_MAX];
-	unsigned left = (unsigned)(top - magazine->slots) - count;
-
-	/* out of the magazine first: a child forked in between finds no object in both places */
-	memcpy(objects, magazine->slots + 1, count * sizeof(void *));
-	memmove(magazine->slots + 1, magazine->slots + 1 + count, left * sizeof(void *));
-	atomic_store_explicit(&magazine->top, magazine->slots + left, release);
-	flush(heap, objects, count);
-}
-
 /* An own class's lock. */
 static void empty(struct heap *heap, struct magazine *magazine, unsigned class, bool modest)
 {
@@ -158,7 +145,7 @@ static void empty(struct heap *heap, struct magazine *magazine, unsigned class, 
 		return;
 	unsigned count = (unsigned)(load_relaxed(&magazine->top) - slots);
 	if (count)
-		flush_magazine(heap, magazine, count);
+		flush_lowest(heap, magazine, count);
 	if (modest && magazine->limit > slots + first_limit(class))
 		magazine->limit = slots + first_limit(class);
 }
@@ -249,7 +236,7 @@ void heap_overflow(struct heap *heap, unsigned class, void *object)
 		if (limit < info->capacity && limit * 2 * info->size <= FREE_GROWTH_BYTES) {
 			magazine_grow(magazine, info->capacity);
 		} else {
-			flush_magazine(heap, magazine, (unsigned)(limit + 1) / 2);
+			flush_lowest(heap, magazine, (unsigned)(limit + 1) / 2);
 			pace(heap);
 		}
 	}
@@ -368,7 +355,7 @@ static void *refill_until(struct heap *heap, unsigned class, uint64_t until, boo
 	if (exchange)
 		left = add_more(heap, class, left);
 	if (left > until - 2) {
-		flush_magazine(heap, magazine, left - (unsigned)(until - 2));
+		flush_lowest(heap, magazine, left - (unsigned)(until - 2));
 		left = (unsigned)(until - 2);
 	}
 	heap_returns(heap)->until[class] = until - 1 - left;
