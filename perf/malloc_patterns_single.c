@@ -129,6 +129,68 @@ static void run_batch_mixed(struct run *run, const struct pattern *pattern)
     run->operations = rounds * OBJECTS;
 }
 
+/* One size a burst; freed in order, in reverse, or every other one first. Few enough to stay in the cache. */
+static void run_bursts(struct run *run, const struct pattern *pattern)
+{
+    enum { MOST = 4096 };
+    struct object *objects = map_array(MOST * sizeof *objects);
+    uint64_t bursts = scaled(run, 25000);
+
+    (void)pattern;
+    clock_start(run);
+    for (uint64_t burst = 0; burst < bursts; burst++) {
+        uint32_t size = 8 + (uint32_t)(burst * 24 % 1000), count = MOST * 64 / (size + 64);
+        for (uint32_t i = 0; i < count; i++)
+            object_make(&objects[i], size, (uint8_t)(burst + i));
+        for (uint32_t i = 0; i < count; i++) {
+            uint32_t half = (count + 1) / 2, other = i < half ? 2 * i : 2 * (i - half) + 1;
+            uint32_t next = burst % 3 == 0 ? i : burst % 3 == 1 ? count - 1 - i : other;
+            run->checksum += object_drop(&objects[next]);
+        }
+        run->operations += count;
+    }
+    clock_stop(run);
+}
+
+struct node { struct node *left, *right; };
+
+static struct node *tree_make(unsigned depth)
+{
+    struct node *node = malloc(sizeof *node);
+
+    if (!node)
+        die("out of memory");
+    node->left = depth ? tree_make(depth - 1) : NULL;
+    node->right = depth ? tree_make(depth - 1) : NULL;
+    return node;
+}
+
+/* How many nodes there were. */
+static uint64_t tree_drop(struct node *node)
+{
+    if (!node)
+        return 0;
+    uint64_t count = 1 + tree_drop(node->left) + tree_drop(node->right);
+    free(node);
+    return count;
+}
+
+/* Each depth makes as many nodes in all. */
+static void run_trees(struct run *run, const struct pattern *pattern)
+{
+    enum { LEAST = 4, MOST = 18 };
+    uint64_t rounds = scaled(run, 6);
+
+    (void)pattern;
+    clock_start(run);
+    for (uint64_t round = 0; round < rounds; round++)
+        for (unsigned depth = LEAST; depth <= MOST; depth += 2)
+            for (unsigned i = 0; i < 1u << (MOST - depth); i++)
+                run->operations += tree_drop(tree_make(depth));
+    clock_stop(run);
+    run->checksum = run->operations;
+}
+
 /* Grows or shrinks, and checks that what both sizes have is still there, then marks the new end. */
 static void object_resize(struct object *object, uint32_t size)
 {
@@ -338,6 +400,8 @@ const struct pattern single_patterns[] = {
     { "random-live-large", "free + malloc", run_random_live_large, 0 },
     { "batch", "malloc + free", run_batch, 64 },
     { "batch-mixed", "malloc + free", run_batch_mixed, 0 },
+    { "bursts", "malloc + free", run_bursts, 0 },
+    { "trees", "malloc + free", run_trees, 0 },
     { "realloc-grow", "realloc", run_realloc_grow, 0 },
     { "realloc-vectors", "malloc, realloc or free", run_realloc_vectors, 0 },
     { "realloc-swing", "malloc, realloc or free", run_realloc_swing, 0 },
