@@ -97,10 +97,10 @@ unsigned bin_take(struct bin *bin, void **end, unsigned want)
 		if (slab == bin->kept)
 			bin->kept = NULL;
 		taken += slab_take(slab, end - taken, want - taken);
-		if (load_relaxed(&slab->nfree) == 0) {
-			bin_unlink(bin, slab, true);
-			bin_add_full(bin, slab);
-		}
+		if (load_relaxed(&slab->nfree))
+			break;
+		bin_unlink(bin, slab, true);
+		bin_add_full(bin, slab);
 	}
 	return taken;
 }

@@ -11,7 +11,7 @@ void bin_add_first(struct bin *bin, struct slab *slab);
 /* Slabs that got a free object wait at the end: the longer, the likelier they empty. */
 void bin_add_last(struct bin *bin, struct slab *slab);
 
-/* Up to `want` objects from partial slabs to *end, end[-1] ...; how many. */
+/* Up to `want` objects from partial slabs to *end, end[-1] ...; how many: none only if there are none. */
 unsigned bin_take(struct bin *bin, void **end, unsigned want);
 
 /* An all-free slab leaves the page map, for the chain of dead ones. */

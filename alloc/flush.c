@@ -113,29 +113,41 @@ static struct group *add_group(struct group *end, struct group new)
 	return end + 1;
 }
 
-/* The rest of a group: its first object has that index, and so far to its slab's end. How many in all. */
+/* Of so many objects, of one bitmap word, one is there twice. */
+static SLOW _Noreturn void report_twice(void **objects, unsigned count, size_t size)
+{
+	for (unsigned i = 1; i < count; i++)
+		for (unsigned k = 0; k < i; k++)
+			if (objects[i] == objects[k])
+				misuse_double_free("free", objects[i], size);
+	misuse_pointer("free", objects[0]);
+}
+
+/*
+ * The rest of a group: its first object has that index, and so far to its slab's end. How many in all. Whether one came
+ * twice is seen by the number of bits, once for all.
+ */
 static SLOW unsigned gather_more(struct group *group, void **objects, unsigned count, const struct class_info *shape,
                                  unsigned index, size_t to_end)
 {
 	size_t size = shape->size, before = index % 64 * size, after = (64 - index % 64) * size;
+	unsigned in_word = 64 - index % 64, in_slab = shape->objects - index;
+	unsigned in_order = in_word < in_slab ? in_word : in_slab;
 	uintptr_t start = (uintptr_t)objects[0] - before, next = (uintptr_t)objects[0] + size;
 	size_t room = before + (after < to_end ? after : to_end);
-	uintptr_t end = start + room;
-	uint64_t recip = shape->recip, bits, twice = 0;
-	unsigned i;
+	void **at = objects + 1, **stop = objects + count, **order_stop = count < in_order ? stop : objects + in_order;
+	uint64_t recip = shape->recip;
 
-	for (i = 1; i < count && (uintptr_t)objects[i] == next && next < end; i++) /* in order */
+	for (; at < order_stop && (uintptr_t)*at == next; at++)
 		next += size;
-	bits = ~(uint64_t)0 >> (64 - i) << index % 64;
-	for (; i < count && (uintptr_t)objects[i] - start < room; i++) {
-		uint64_t bit = (uint64_t)1 << (((uintptr_t)objects[i] - start) * recip >> RECIP_SHIFT);
-		twice |= bits & bit;
-		bits |= bit;
-	}
-	if (unlikely(twice))
-		misuse_double_free("free", (char *)start + (size_t)__builtin_ctzll(twice) * size, size);
+	uint64_t bits = ~(uint64_t)0 >> (64 - (at - objects)) << index % 64;
+	for (; at < stop && (uintptr_t)*at - start < room; at++)
+		bits |= (uint64_t)1 << (((uintptr_t)*at - start) * recip >> RECIP_SHIFT);
+	count = (unsigned)(at - objects);
+	if (unlikely((unsigned)__builtin_popcountll(bits) != count))
+		report_twice(objects, count, size);
 	group->bits = bits;
-	return i;
+	return count;
 }
 
 /*

@@ -138,8 +138,8 @@ unsigned slab_take(struct slab *slab, void **end, unsigned want)
 	if (unlikely(hardened))
 		return take_random(slab, end, want);
 	unsigned nfree = load_relaxed(&slab->nfree);
-	unsigned taken = want < nfree ? want : nfree;
-	void **stop = end - taken;
+	unsigned most = want < nfree ? want : nfree;
+	void **first = end, **stop = end - most;
 	_Atomic uint64_t *free_bits = slab_bits(slab);
 	unsigned w = slab->scan;
 	size_t size = slab->size;
@@ -149,10 +149,14 @@ unsigned slab_take(struct slab *slab, void **end, unsigned want)
 		if (!bits)
 			continue;
 		char *word = slab_object(slab, w * 64);
-		if (bits == ~(uint64_t)0 && end - stop >= 64) {
-			for (unsigned i = 0; i < 64; i++, word += size)
-				*end-- = word;
-			bits = 0;
+		if (bits == ~(uint64_t)0) {
+			if (end - stop < 64 && want >= 64 && end < first)
+				break; /* for the next, which will want all of it */
+			if (end - stop >= 64) {
+				for (unsigned i = 0; i < 64; i++, word += size)
+					*end-- = word;
+				bits = 0;
+			}
 		}
 		while (bits && end > stop) {
 			*end-- = word + (size_t)__builtin_ctzll(bits) * size;
@@ -163,6 +167,7 @@ unsigned slab_take(struct slab *slab, void **end, unsigned want)
 			break;
 	}
 	slab->scan = (uint16_t)w;
+	unsigned taken = (unsigned)(first - end);
 	store_relaxed(&slab->nfree, nfree - taken);
 	return taken;
 }

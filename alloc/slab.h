@@ -24,7 +24,10 @@ void slab_destroy(struct slab *slab);
 extern void (*_Atomic slab_undertaker)(struct slab *slab);
 void slab_release(struct slab *slab);
 
-/* Heap's lock. Moves up to `want` free objects, in address order, to *end, end[-1] ...; returns how many. */
+/*
+ * Heap's lock. Moves up to `want` free objects, in address order, to *end, end[-1] ...; returns how many: at least one if there
+ * is any, but fewer than there are if the rest would break up a whole word of the bitmap.
+ */
 unsigned slab_take(struct slab *slab, void **end, unsigned want);
 
 /* Heap's lock. Sets bits of one word of free[], given with its number; aborts if one was set already. */

@@ -1,6 +1,8 @@
 /*
  * First fit over a sorted list of free page runs, on top of the region. Freed pages are purged at once; those that share
- * one of the system's with others, when these are free, too.
+ * one of the system's with others, when these are free, too. Behind each span lies a page of nobody's, as with jemalloc:
+ * what runs over a large object's end, or before its start, changes no other. Not where the system's pages are larger,
+ * which spans then would hardly ever have alone.
  */
 #define _GNU_SOURCE
 #include "meta.h"
@@ -22,6 +24,11 @@ static struct {
 } source;
 
 atomic_size_t source_purged, source_dirty;
+
+static size_t pad(void)
+{
+	return system_page > PAGE_SIZE ? 0 : PAGE_SIZE;
+}
 
 static bool init(void)
 {
@@ -87,7 +94,7 @@ static void cut(struct run **at, uintptr_t start, uintptr_t end)
 
 static void *mmap_alloc(size_t pages, size_t alignment, bool zero)
 {
-	size_t size = pages << PAGE_SHIFT;
+	size_t size = (pages << PAGE_SHIFT) + pad();
 
 	(void)zero; /* always: fresh or purged */
 	lock_take(&source.lock);
@@ -118,23 +125,26 @@ static void give_back_shared(const struct run *run, uintptr_t start, uintptr_t e
 		madvise((void *)(to - system_page), system_page, MADV_DONTNEED);
 }
 
-static void mmap_free(void *start, size_t pages)
+/* All of [start, end) goes to the system; from `free` on it is free. */
+static void give_back(uintptr_t start, uintptr_t free, uintptr_t end)
 {
-	size_t size = pages << PAGE_SHIFT;
-
-	region_release(start, size);
-	atomic_fetch_add_explicit(&source_purged, size, relaxed);
+	region_release((void *)start, end - start);
+	atomic_fetch_add_explicit(&source_purged, end - free, relaxed);
 	lock_take(&source.lock);
-	const struct run *run = insert((uintptr_t)start, (uintptr_t)start + size);
+	const struct run *run = insert(free, end);
 	if (system_page > PAGE_SIZE && run)
-		give_back_shared(run, (uintptr_t)start, (uintptr_t)start + size);
+		give_back_shared(run, free, end);
 	lock_drop(&source.lock);
 }
 
-static bool extend(void *start, size_t pages, size_t new_pages)
+static void mmap_free(void *start, size_t pages)
 {
-	uintptr_t end = (uintptr_t)start + (pages << PAGE_SHIFT);
-	uintptr_t new_end = (uintptr_t)start + (new_pages << PAGE_SHIFT);
+	give_back((uintptr_t)start, (uintptr_t)start, (uintptr_t)start + (pages << PAGE_SHIFT) + pad());
+}
+
+/* Takes what is behind the span's page of nobody's. */
+static bool extend(uintptr_t end, uintptr_t new_end)
+{
 	bool done = false;
 
 	lock_take(&source.lock);
@@ -151,9 +161,11 @@ static bool extend(void *start, size_t pages, size_t new_pages)
 
 static bool mmap_resize(void *start, size_t pages, size_t new_pages)
 {
+	uintptr_t end = (uintptr_t)start + (pages << PAGE_SHIFT), new_end = (uintptr_t)start + (new_pages << PAGE_SHIFT);
+
 	if (new_pages > pages)
-		return extend(start, pages, new_pages);
-	mmap_free((char *)start + (new_pages << PAGE_SHIFT), pages - new_pages);
+		return extend(end + pad(), new_end + pad());
+	give_back(new_end, new_end + pad(), end + pad());
 	return true;
 }
 
