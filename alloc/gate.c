@@ -11,7 +11,6 @@
  * would fail, and it cannot be started twice: unless there is room it is tried again as many bytes later. A span goes back
  * to where it came from.
  */
-#define BEGIN_BYTES ((size_t)8 << 20)
 #define ROOM ((size_t)16 << 20) /* its first blocks and the region's next piece, with what alignment takes */
 
 enum stage { BEGINNING, STARTING, STARTED, NEVER };

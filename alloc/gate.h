@@ -7,6 +7,8 @@
 
 #include "span.h"
 
+#define BEGIN_BYTES ((size_t)8 << 20) /* of spans, before jemalloc starts (gate.c) */
+
 /* As the source's calls (source.h). Of alloc the mmap source serves too, where the other has none. */
 struct span gate_alloc(size_t pages, size_t alignment, bool zero);
 bool gate_free(struct span span, size_t pages);   /* false: it must wait for the gate */

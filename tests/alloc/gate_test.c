@@ -10,7 +10,6 @@
 
 #define PAGES 16
 #define BYTES (PAGES * (size_t)4096)
-#define BEGIN_BYTES ((size_t)8 << 20)
 
 /* The private copy's; none with another source. */
 int qslab_je_mallctl(const char *name, void *old, size_t *old_length, void *new, size_t new_length) __attribute__((weak));

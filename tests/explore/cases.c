@@ -2,6 +2,7 @@
 #include "cases.h"
 #include "schedule.h"
 
+#include "alloc/gate.h"
 #include "alloc/heap.h"
 #include "alloc/thread.h"
 #include "alloc/vacant.h"
@@ -18,7 +19,7 @@
 #define SIZE  16384 /* four to a slab, four in a magazine */
 #define TWICE ((size_t)80 << 10) /* two in a magazine */
 #define LARGE ((size_t)300 << 10)
-#define STARTS ((size_t)9 << 20) /* jemalloc (alloc/gate.c) */
+#define STARTS (BEGIN_BYTES + LARGE) /* jemalloc */
 
 /* ---- objects, whose contents say whose they are ---------------------------------------------------------------- */
 
@@ -228,8 +229,9 @@ static void forking(unsigned index)
 				in_child(mine);
 			CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0, "the child");
 		}
+		size_t size = round ? LARGE : STARTS;
 		if (index == 1)
-			drop(new(round ? LARGE : STARTS), round ? LARGE : STARTS);
+			drop(new(size), size);
 		for (unsigned i = 0; i < 3; i++)
 			if (index == 0)
 				retire(mine[i], false);
