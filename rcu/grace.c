@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "grace.h"
 #include "flavor.h"
+#include "poll.h"
 #include "readers.h"
 #include "sections.h"
 #include "sleep.h"
@@ -34,23 +35,34 @@ enum { IDLE, STARTING, RUNNING };
 static atomic_int worker = IDLE;
 static pthread_mutex_t running = PTHREAD_MUTEX_INITIALIZER; /* one grace period at a time */
 
-/* One grace period, by the worker, or by a waiter when there is none. */
-static void run_one(const struct rcu_flavor_struct *flavor)
+static uint64_t polled; /* `running`: the latest that polling began */
+
+static uint64_t completed(void)
 {
-	pthread_mutex_lock(&running);
-	uint64_t number = atomic_load_explicit(&grace.completed, memory_order_relaxed) + 1;
+	return atomic_load_explicit(&grace.completed, memory_order_relaxed);
+}
+
+/* `running` held. */
+static void begin(uint64_t number)
+{
 	atomic_store_explicit(&grace.began, sleep_clock(), memory_order_relaxed);
 	atomic_store_explicit(&grace.started, number, memory_order_seq_cst);
 	grace_fence(); /* pairs with grace_cookie */
 	MARK(grace_start);
 	DTRACE_PROBE1(qslab, grace_start, number);
-	if (!readers_synchronize() && !sections_synchronize_for(flavor))
-		flavor->update_synchronize_rcu();
+}
+
+/* `running` held. */
+static void complete(uint64_t number)
+{
 	atomic_store_explicit(&grace.completed, number, memory_order_release); /* pairs with grace_over */
 	MARK(grace_end);
 	DTRACE_PROBE1(qslab, grace_end, number);
-	pthread_mutex_unlock(&running);
+}
 
+/* After a completion. */
+static void announce(void)
+{
 	atomic_fetch_add_explicit(&grace.turn, 1, memory_order_seq_cst); /* before waiters is read: grace_wait */
 	if (atomic_load_explicit(&grace.waiters, memory_order_seq_cst))
 		sleep_wake_all(&grace.turn);
@@ -59,10 +71,31 @@ static void run_one(const struct rcu_flavor_struct *flavor)
 		ended();
 }
 
+/* liburcu's own; then polling may go on. */
+static void synchronize(const struct rcu_flavor_struct *flavor)
+{
+	unsigned long left = poll_leave();
+
+	flavor->update_synchronize_rcu();
+	poll_enter(left);
+}
+
+/* One grace period, by the worker, or by a waiter when there is none. */
+static void run_one(const struct rcu_flavor_struct *flavor)
+{
+	pthread_mutex_lock(&running);
+	uint64_t number = completed() + 1;
+	begin(number); /* again, if polling did */
+	if (!readers_synchronize() && !sections_synchronize_for(flavor))
+		synchronize(flavor);
+	complete(number);
+	pthread_mutex_unlock(&running);
+	announce();
+}
+
 bool grace_is_behind(void)
 {
-	return atomic_load_explicit(&grace.completed, memory_order_relaxed) <
-	       atomic_load_explicit(&grace.wanted, memory_order_seq_cst);
+	return completed() < atomic_load_explicit(&grace.wanted, memory_order_seq_cst);
 }
 
 /* Is there a reason for how the worker rests? */
@@ -107,6 +140,19 @@ static void ask_for_short_slices(void)
 	}
 }
 
+/* Lets demand gather, and those who poll go on: for them there is nothing to do here. */
+static void nap(void)
+{
+	uint64_t seen;
+
+	do {
+		seen = completed();
+		if (atomic_load_explicit(&grace.urgent, memory_order_acquire))
+			return;
+		rest(NAPS, NAP_NS);
+	} while (seen != completed());
+}
+
 static void *work(void *nothing)
 {
 	const struct rcu_flavor_struct *flavor = flavor_get();
@@ -117,8 +163,7 @@ static void *work(void *nothing)
 	for (;;) {
 		while (!grace_is_behind())
 			rest(SLEEPS, -1);
-		if (!atomic_load_explicit(&grace.urgent, memory_order_acquire))
-			rest(NAPS, NAP_NS);
+		nap();
 		atomic_store_explicit(&grace.urgent, 0, memory_order_relaxed);
 		run_one(flavor);
 		rest(PAUSES, PAUSE_NS); /* under constant demand nobody but waiters wakes us */
@@ -147,7 +192,7 @@ static bool start_worker(void)
 	return done;
 }
 
-void grace_demand(uint64_t cookie, bool urgent)
+static void want(uint64_t cookie)
 {
 	uint64_t wanted = atomic_load_explicit(&grace.wanted, memory_order_relaxed);
 
@@ -155,6 +200,38 @@ void grace_demand(uint64_t cookie, bool urgent)
 	       !atomic_compare_exchange_weak_explicit(&grace.wanted, &wanted, cookie, memory_order_seq_cst,
 	                                              memory_order_relaxed))
 		continue;
+}
+
+/* False: readers cannot be polled now, and only the worker gets on. */
+static bool step(void)
+{
+	bool ended = false;
+
+	if (!poll_is_on() && !poll_is_fresh())
+		return false;
+	if (pthread_mutex_trylock(&running))
+		return true; /* somebody else is at it */
+	if (!poll_is_on())
+		poll_start();
+	uint64_t number = completed() + 1;
+	if (polled == number && poll_passed()) {
+		complete(number++);
+		ended = true;
+	}
+	if (polled < number && grace_is_behind()) {
+		begin(number);
+		if (poll_begin())
+			polled = number;
+	}
+	pthread_mutex_unlock(&running);
+	if (ended)
+		announce();
+	return poll_is_on();
+}
+
+/* The worker is to see to what is wanted: soon, or at once. */
+static void call_worker(bool urgent)
+{
 	if (urgent && !atomic_load_explicit(&grace.urgent, memory_order_relaxed))
 		atomic_store_explicit(&grace.urgent, 1, memory_order_seq_cst);
 	if (__builtin_expect(atomic_load_explicit(&worker, memory_order_relaxed) == IDLE, 0)) {
@@ -169,6 +246,19 @@ void grace_demand(uint64_t cookie, bool urgent)
 		sleep_wake_all(&grace.asleep);
 }
 
+void grace_demand(uint64_t cookie, bool urgent)
+{
+	want(cookie);
+	call_worker(!step() && urgent); /* it naps while steps are made, and is there if no more are */
+}
+
+bool grace_poll(uint64_t cookie)
+{
+	if (!grace_over(cookie))
+		step();
+	return grace_over(cookie);
+}
+
 void grace_wait(uint64_t cookie, const char *call)
 {
 	if (grace_over(cookie))
@@ -177,7 +267,8 @@ void grace_wait(uint64_t cookie, const char *call)
 	bool online = flavor_wait_begin(call);
 
 	atomic_fetch_add_explicit(&grace.waiters, 1, memory_order_seq_cst);
-	grace_demand(cookie, true);
+	want(cookie);
+	call_worker(true);
 	while (!grace_over(cookie)) {
 		unsigned turn = atomic_load_explicit(&grace.turn, memory_order_seq_cst);
 		const struct rcu_flavor_struct *flavor;
@@ -226,6 +317,7 @@ void grace_after_fork(void)
 	atomic_store(&grace.asleep, 0);
 	atomic_store(&grace.waiters, 0);
 	pthread_mutex_init(&running, NULL);
+	polled = 0;
 	readers_after_fork();
 	sections_after_fork();
 }

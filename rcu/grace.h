@@ -1,8 +1,11 @@
 /*
  * Grace periods by number (rcu/README.md). Any thread, unless a call says otherwise.
  *
- *     started, completed   the worker; completed <= started <= completed + 1
+ *     started, completed   who holds grace.c's `running`; completed <= started <= completed + 1
  *     wanted               anyone, upwards only; the worker runs while completed < wanted
+ *
+ * Each runs once, in turn: begun and ended by the worker, which waits for readers in between, or a step at a time by
+ * those who retire, who never do (poll.h). One that is begun so and left is run again by the worker.
  */
 #ifndef QSLAB_RCU_GRACE_H
 #define QSLAB_RCU_GRACE_H
@@ -56,11 +59,23 @@ static inline bool grace_over(uint64_t cookie)
 }
 
 /*
- * Asks for the grace period; returns at once. Urgent: it starts without a nap. The first call starts the worker, so
- * no lock may be held that malloc takes. Nothing is lost if no thread can be started: a later call tries again, and
- * grace_wait does the work itself.
+ * Asks for the grace period, and makes a step towards it, as grace_poll does; returns at once. Urgent: where steps cannot be
+ * made, the worker starts without a nap. The first call starts the worker, so no lock may be held that malloc takes.
+ * Nothing is lost if no thread can be started: a later call tries again, and grace_wait does the work itself.
  */
 void grace_demand(uint64_t cookie, bool urgent);
+
+/*
+ * Is it over? Until it is, and while readers can be polled (poll.h), each call is a step: ends the grace period in flight if
+ * its readers have passed, and begins the next one if it was asked for. Never waits; no lock as above may be held.
+ */
+bool grace_poll(uint64_t cookie);
+
+/* The latest that was asked for. */
+static inline uint64_t grace_wanted(void)
+{
+	return atomic_load_explicit(&grace.wanted, memory_order_relaxed);
+}
 
 /* A grace period is asked for that is not over. */
 bool grace_is_behind(void);
@@ -68,7 +83,7 @@ bool grace_is_behind(void);
 /* Waits; the caller is no reader meanwhile (flavor_wait_begin). `call` names it in an error message. */
 void grace_wait(uint64_t cookie, const char *call);
 
-/* Called by the worker after each grace period; set once, before the first. */
+/* Called after each grace period, by who ended it; set once, before the first. */
 extern void (*_Atomic grace_ended)(void);
 
 /* fork: the child has no worker; a grace period that ran then runs anew under the same number. */

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "flavor.h"
 #include "grace.h"
+#include "poll.h"
 #include "readers.h"
 #include "sections.h"
 
@@ -65,10 +66,10 @@ void interpose_find(void)
 }
 
 /*
- * A program linked with --as-needed may name liburcu through us alone: then it is not loaded yet. If it cannot be, the
+ * The same, loaded if need be: a program linked with --as-needed may name liburcu through us alone. If it cannot be, the
  * process ends: a reader that nobody waits for would see freed memory.
  */
-static void pass_on(int call)
+static void (*load(int call))(void)
 {
 	void (*real)(void) = find(call);
 	if (!real) {
@@ -84,13 +85,22 @@ static void pass_on(int call)
 		abort();
 	}
 	atomic_store(&calls[call].real, real);
-	real();
+	return real;
 }
 
+static void pass_on(int call)
+{
+	load(call)();
+}
+
+/* Readers are found by liburcu's own names for them: it is loaded first. */
 EXPORT void urcu_qsbr_register_thread(void)
 {
-	if (readers_register())
-		pass_on(QSBR_REGISTER);
+	void (*real)(void) = load(QSBR_REGISTER);
+	if (!readers_are_ours())
+		real();
+	readers_register(); /* now: who is known has its links (poll.h) */
+	poll_registered(real);
 }
 
 EXPORT void urcu_qsbr_unregister_thread(void)
@@ -109,8 +119,9 @@ EXPORT void urcu_qsbr_synchronize_rcu(void)
 
 EXPORT void urcu_memb_register_thread(void)
 {
+	void (*real)(void) = load(MEMB_REGISTER);
 	if (sections_register(SECTIONS_MEMB))
-		pass_on(MEMB_REGISTER);
+		real();
 }
 
 EXPORT void urcu_memb_unregister_thread(void)
@@ -127,8 +138,9 @@ EXPORT void urcu_memb_synchronize_rcu(void)
 
 EXPORT void urcu_mb_register_thread(void)
 {
+	void (*real)(void) = load(MB_REGISTER);
 	if (sections_register(SECTIONS_MB))
-		pass_on(MB_REGISTER);
+		real();
 }
 
 EXPORT void urcu_mb_unregister_thread(void)

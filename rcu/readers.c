@@ -1,53 +1,44 @@
-/*
- * Knows the layout of liburcu-qsbr's reader and grace-period counter from its header, whose inline code is not used.
- * Both are found by dlsym: liburcu may be loaded after us, or never.
- */
+/* liburcu's reader and grace-period counter are found by dlsym: it may be loaded after us, or never. */
 #define _GNU_SOURCE
-#define _LGPL_SOURCE
 #include "readers.h"
 #include "flavor.h"
+#include "poll.h"
+#include "registry.h"
 #include "sections.h"
 #include "sleep.h"
 
 #include <dlfcn.h>
-#include <pthread.h>
 #include <qslab/segment.h>
-#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
-#include <urcu/urcu-qsbr.h>
 
-struct reader {
-	struct reader *next, *prev;      /* lock */
-	struct urcu_qsbr_reader *qsbr;   /* const while registered */
-	int tid;                         /* const while registered */
-	pthread_t thread;
+struct readers readers = {
+	.none = {.next = &readers.none, .prev = &readers.none},
+	.lock = PTHREAD_MUTEX_INITIALIZER,
 };
 
-static struct reader none = {&none, &none, NULL, 0, 0};
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* the list */
 static _Thread_local struct reader self __attribute__((tls_model("initial-exec")));
 static atomic_bool ours; /* a forked child: const from fork on */
 
-static _Atomic unsigned long *counter(struct reader *reader)
-{
-	return (_Atomic unsigned long *)&reader->qsbr->ctr;
-}
-
-static struct urcu_gp *_Atomic found; /* liburcu's, after the first register call */
-
-static _Atomic unsigned long *global_counter(void)
-{
-	return (_Atomic unsigned long *)&atomic_load_explicit(&found, memory_order_relaxed)->ctr;
-}
-
 static void add(struct reader *reader)
 {
-	reader->next = none.next;
-	reader->prev = &none;
-	none.next->prev = reader;
-	none.next = reader;
+	reader->next = readers.none.next;
+	reader->prev = &readers.none;
+	readers.none.next->prev = reader;
+	readers.none.next = reader;
+	readers.count++;
+	readers.changes++;
+}
+
+static void remove_reader(struct reader *reader)
+{
+	reader->next->prev = reader->prev;
+	reader->prev->next = reader->next;
+	readers.count--;
+	readers.changes++;
+	readers.removals++;
+	poll_forget(reader);
 }
 
 bool readers_are_ours(void)
@@ -55,27 +46,25 @@ bool readers_are_ours(void)
 	return atomic_load_explicit(&ours, memory_order_relaxed);
 }
 
-bool readers_register(void)
+void readers_register(void)
 {
-	bool both = !readers_are_ours();
 	struct urcu_qsbr_reader *reader = dlsym(RTLD_DEFAULT, "urcu_qsbr_reader"); /* this thread's */
 	struct urcu_gp *gp = dlsym(RTLD_DEFAULT, "urcu_qsbr_gp");
 
 	if (!reader || !gp || self.qsbr)
-		return both; /* a second registration: liburcu's own check speaks */
-	atomic_store(&found, gp);
+		return; /* a second registration: liburcu's own check spoke */
+	atomic_store(&readers.gp, gp);
 	self = (struct reader){NULL, NULL, reader, (int)gettid(), pthread_self()};
-	if (!both) {
+	if (readers_are_ours()) {
 		reader->tid = pthread_self();
 		reader->registered = 1;
 		reader->waiting = 0;
 	}
-	pthread_mutex_lock(&lock);
-	if (!both)
-		atomic_store(counter(&self), atomic_load(global_counter()));
+	pthread_mutex_lock(&readers.lock);
+	if (readers_are_ours())
+		atomic_store(reader_counter(&self), atomic_load(global_counter()));
 	add(&self);
-	pthread_mutex_unlock(&lock);
-	return both;
+	pthread_mutex_unlock(&readers.lock);
 }
 
 bool readers_unregister(void)
@@ -83,12 +72,11 @@ bool readers_unregister(void)
 	bool both = !readers_are_ours();
 
 	if (self.qsbr) {
-		pthread_mutex_lock(&lock);
-		self.next->prev = self.prev;
-		self.prev->next = self.next;
-		pthread_mutex_unlock(&lock);
+		pthread_mutex_lock(&readers.lock);
+		remove_reader(&self);
+		pthread_mutex_unlock(&readers.lock);
 		if (!both) {
-			atomic_store(counter(&self), 0);
+			atomic_store(reader_counter(&self), 0);
 			self.qsbr->registered = 0;
 		}
 		self.qsbr = NULL;
@@ -99,8 +87,8 @@ bool readers_unregister(void)
 /* Lock held. A reader is past the grace period when offline (0) or at its counter. */
 static bool all_past(unsigned long target)
 {
-	for (struct reader *reader = none.next; reader != &none; reader = reader->next) {
-		unsigned long seen = atomic_load_explicit(counter(reader), memory_order_seq_cst);
+	for (EACH_READER(reader)) {
+		unsigned long seen = atomic_load_explicit(reader_counter(reader), memory_order_seq_cst);
 		if (seen && seen != target)
 			return false;
 	}
@@ -111,12 +99,12 @@ bool readers_synchronize(void)
 {
 	if (!readers_are_ours() || !flavor_is_qsbr())
 		return false;
-	pthread_mutex_lock(&lock);
+	pthread_mutex_lock(&readers.lock);
 	unsigned long target = atomic_load(global_counter()) + URCU_QSBR_GP_CTR;
 	atomic_store_explicit(global_counter(), target, memory_order_seq_cst);
 	for (unsigned turn = 0; !all_past(target); turn++)
-		sleep_beside(&lock, turn);
-	pthread_mutex_unlock(&lock);
+		sleep_beside(&readers.lock, turn);
+	pthread_mutex_unlock(&readers.lock);
 	return true;
 }
 
@@ -133,16 +121,18 @@ size_t readers_holdouts(struct reader_info *list, size_t room)
 
 	if (!flavor_is_qsbr())
 		return sections_holdouts(flavor_get(), list, room);
-	if (!atomic_load(&found))
+	if (!atomic_load(&readers.gp))
 		return 0;
 	unsigned long target = atomic_load(global_counter());
-	pthread_mutex_lock(&lock);
-	for (struct reader *reader = none.next; reader != &none && count < room; reader = reader->next) {
-		unsigned long seen = atomic_load(counter(reader));
+	pthread_mutex_lock(&readers.lock);
+	for (EACH_READER(reader)) {
+		if (count == room)
+			break;
+		unsigned long seen = atomic_load(reader_counter(reader));
 		if (seen && seen != target)
 			reader_describe(&list[count++], reader->tid, reader->thread);
 	}
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&readers.lock);
 	return count;
 }
 
@@ -150,27 +140,29 @@ size_t readers_holdouts(struct reader_info *list, size_t room)
 void readers_after_fork(void)
 {
 	bool registered = self.qsbr != NULL;
-	bool seen = atomic_load(&found) != NULL; /* even if all have left: the parent may be inside liburcu's lock */
+	bool seen = atomic_load(&readers.gp) != NULL; /* even if all have left: the parent may be inside liburcu's lock */
 
-	pthread_mutex_init(&lock, NULL);
-	none.next = none.prev = &none;
+	pthread_mutex_init(&readers.lock, NULL);
+	readers.none.next = readers.none.prev = &readers.none;
+	readers.count = 0;
 	if (registered) {
 		self.tid = (int)gettid();
 		add(&self);
 	}
 	if (seen)
 		atomic_store(&ours, true);
+	poll_after_fork();
 }
 
-_Static_assert(sizeof none.next == 8 && sizeof none.qsbr == 8 && sizeof none.tid == 4 && sizeof found == 8,
+_Static_assert(sizeof self.next == 8 && sizeof self.qsbr == 8 && sizeof self.tid == 4 && sizeof readers.gp == 8,
                "as published");
 _Static_assert(sizeof ((struct urcu_qsbr_reader *)0)->ctr == 8 && sizeof ((struct urcu_gp *)0)->ctr == 8, "as published");
 
 void readers_publish(struct qslab_segment_readers *out)
 {
 	*out = (struct qslab_segment_readers){
-		.first = (uintptr_t)&none,
-		.global = (uintptr_t)&found,
+		.first = (uintptr_t)&readers.none,
+		.global = (uintptr_t)&readers.gp,
 		.next = offsetof(struct reader, next),
 		.qsbr = offsetof(struct reader, qsbr),
 		.tid = offsetof(struct reader, tid),

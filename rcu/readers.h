@@ -9,8 +9,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What interpose.c saw: the calling thread registers with QSBR, or unregisters. True: liburcu is to do it too. */
-bool readers_register(void);
+/* What interpose.c saw: the calling thread has registered with QSBR, unless readers are ours. */
+void readers_register(void);
+
+/* The same: it unregisters. True: liburcu is to do it too. */
 bool readers_unregister(void);
 
 /* In a child whose readers are ours: waits for each to pass a quiescent state, and returns true. Else false. */

@@ -37,11 +37,11 @@ static inline void sleep_beside(pthread_mutex_t *lock, unsigned turn)
 	pthread_mutex_lock(lock);
 }
 
-/* Nanoseconds of a clock that does not jump. */
+/* Nanoseconds of a clock that does not jump, as of the kernel's last tick: some milliseconds ago, for some nanoseconds. */
 static inline int64_t sleep_clock(void)
 {
 	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 

@@ -149,7 +149,7 @@ qslab_rcu_cookie qslab_rcu_start(void)
 
 bool qslab_rcu_poll(qslab_rcu_cookie cookie)
 {
-	return grace_over(cookie);
+	return grace_poll(cookie);
 }
 
 void qslab_rcu_wait(qslab_rcu_cookie cookie)

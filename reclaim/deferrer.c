@@ -205,6 +205,7 @@ static void donate(struct heap *heap, unsigned class)
 	}
 	if (unlikely(hardened) && class < CLASS_OWN)
 		return; /* each one is looked at, and goes through the quarantine */
+	grace_poll(grace_wanted());
 	lock_take(&deferrer->lock);
 	queue->appetite = queue->appetite < APPETITE_MOST - 2 ? queue->appetite + 2 : APPETITE_MOST;
 	queue_ripen(deferrer, class);

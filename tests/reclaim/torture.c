@@ -8,7 +8,7 @@
 
 enum { READERS = 4, UPDATERS = 3, FLOODERS = 1, SPAWNERS = 1, THREADS = READERS + UPDATERS + FLOODERS + SPAWNERS };
 
-extern const struct rcu_flavor_struct urcu_qsbr_flavor, urcu_memb_flavor, urcu_mb_flavor, urcu_bp_flavor;
+extern const struct rcu_flavor_struct urcu_memb_flavor, urcu_mb_flavor, urcu_bp_flavor;
 
 static const struct {
 	const char *name;
@@ -118,12 +118,14 @@ int main(int count, char **arguments)
 			i++;
 		} else if (strcmp(arguments[i], "--no-forks") == 0) {
 			forks = false;
+		} else if (strcmp(arguments[i], "--brisk") == 0) {
+			brisk = true;
 		} else {
 			flavor = NULL;
 		}
 	}
 	if (!flavor || length <= 0) {
-		fprintf(stderr, "usage: torture [--seconds N | --soak HOURS] [--flavor qsbr|memb|mb|bp] [--no-forks]\n");
+		fprintf(stderr, "usage: torture [--seconds N | --soak HOURS] [--flavor qsbr|memb|mb|bp] [--brisk] [--no-forks]\n");
 		return 64;
 	}
 	if (flavor != &urcu_qsbr_flavor && qslab_rcu_set_flavor(flavor))

@@ -106,8 +106,9 @@ void retire_object(void *object, size_t offset, struct collector *collector, uin
 
 /* ---- threads ---- */
 
-extern const struct rcu_flavor_struct *flavor;
+extern const struct rcu_flavor_struct *flavor, urcu_qsbr_flavor;
 extern atomic_bool stop;
+extern bool brisk; /* readers hold nothing for long, so that grace periods are ended by polling, most of the time */
 extern _Thread_local bool reading; /* a fault now is an early unmap */
 extern atomic_ulong count_reads, count_replaced, count_retired, count_polled, count_flooded, count_threads,
 	count_signals, count_long;

@@ -8,7 +8,6 @@
 #include <time.h>
 #include <unistd.h>
 
-extern const struct rcu_flavor_struct urcu_qsbr_flavor;
 const struct rcu_flavor_struct *flavor = &urcu_qsbr_flavor;
 atomic_ulong count_signals;
 const char *volatile doing = "the first barrier";

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "torture.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@ enum { RING = 48, HELD_MOST = 16 };
 #define THROTTLE ((SANITIZED ? (size_t)64 : (size_t)192) << 20)
 
 atomic_bool stop;
+bool brisk;
 uint64_t seed;
 _Thread_local bool reading;
 atomic_ulong count_reads, count_replaced, count_flooded, count_threads, count_long;
@@ -66,6 +68,8 @@ static uint64_t dwell(uint64_t *random, bool may_be_long)
 	uint64_t r = next_random(random);
 	unsigned pick = (unsigned)(r % 8192);
 	r >>= 16;
+	if (brisk)
+		return pick < 4 ? r % 5000 : pick < 500 ? r % 300 : 0;
 	if (pick == 0 && may_be_long)
 		return 500000 + r % 3000000;
 	if (pick < 200)
@@ -116,18 +120,47 @@ static void read_once(uint64_t *random, struct ring *ring, struct collector *col
 	atomic_fetch_add_explicit(&count_reads, 1, memory_order_relaxed);
 }
 
+/* liburcu-qsbr's own function, past whoever stands in front of it; NULL with another flavor. */
+static void (*own(const char *name))(void)
+{
+	void *library = flavor == &urcu_qsbr_flavor ? dlopen("liburcu-qsbr.so.8", RTLD_NOW | RTLD_NOLOAD) : NULL;
+	return library ? (void (*)(void))dlsym(library, name) : NULL;
+}
+
+/* Most of the time as any program; now and then unseen, if there is a way past. */
+static void enroll(bool unseen)
+{
+	void (*past)(void) = unseen ? own("urcu_qsbr_register_thread") : NULL;
+	(past ? past : flavor->register_thread)();
+}
+
+static void resign(bool unseen)
+{
+	void (*past)(void) = unseen ? own("urcu_qsbr_unregister_thread") : NULL;
+	flavor->thread_offline();
+	(past ? past : flavor->unregister_thread)();
+}
+
+/* A grace period that is none of ours. */
+static void synchronize(bool unseen)
+{
+	void (*past)(void) = unseen ? own("urcu_qsbr_synchronize_rcu") : NULL;
+	(past ? past : flavor->update_synchronize_rcu)();
+}
+
 void *reader(void *number)
 {
 	uint64_t random = seed_of(number);
 	struct ring ring = {{0}};
 	struct collector collector;
+	bool unseen = false;
 	double next_long = seconds() + 1 + (double)(uintptr_t)number;
 
 	collector_init(&collector);
 	flavor->register_thread();
 	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
 		uint64_t microseconds = dwell(&random, true);
-		if ((uintptr_t)number == 0 && seconds() > next_long) { /* at least this one */
+		if ((uintptr_t)number == 0 && !brisk && seconds() > next_long) { /* at least this one */
 			microseconds = 1500000 + next_random(&random) % 2000000;
 			next_long = seconds() + 8;
 		}
@@ -141,16 +174,19 @@ void *reader(void *number)
 			flavor->thread_online();
 		}
 		if (r % 512 == 0) {
-			flavor->unregister_thread();
+			resign(unseen);
 			sched_yield();
-			flavor->register_thread();
+			unseen = (r >> 9) % 16 == 0;
+			enroll(unseen);
 		}
+		if (r % (brisk ? 16384 : 512) == 3)
+			synchronize((r >> 14) % 2);
 		if (r % 1024 == 1)
 			qslab_rcu_wait(r % 2048 == 1 ? qslab_rcu_start() : qslab_rcu_get());
 		if (r % 4096 == 2)
 			qslab_rcu_barrier();
 	}
-	flavor->unregister_thread();
+	resign(unseen);
 	collector_flush(&collector);
 	ring_empty(&ring);
 	return NULL;

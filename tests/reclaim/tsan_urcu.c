@@ -38,6 +38,13 @@ static void call_real(void (*_Atomic *real)(void), const char *name)
 		atomic_load_explicit(&edge, memory_order_acquire);                                        \
 	}
 
+/* rcu/poll.c: readers were seen to be quiescent. */
+void tsan_urcu_passed(void);
+void tsan_urcu_passed(void)
+{
+	atomic_load_explicit(&edge, memory_order_acquire);
+}
+
 LEAVES(urcu_qsbr_quiescent_state)
 LEAVES(urcu_qsbr_thread_offline)
 LEAVES(urcu_memb_read_unlock)

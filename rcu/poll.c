@@ -1,0 +1,225 @@
+#define _GNU_SOURCE
+#include "poll.h"
+#include "flavor.h"
+#include "grace.h"
+#include "readers.h"
+#include "registry.h"
+
+#include <dlfcn.h>
+#include <string.h>
+
+#define STRIDE 4096 /* from a counter of ours to the next: liburcu's own steps are of 2 */
+
+static struct {
+	atomic_bool on;                /* `running`; anyone reads it */
+	unsigned long last, highest;   /* `running`: the counter while polling is on; the highest we published */
+	struct cds_list_head *_Atomic head; /* of liburcu's list; set once */
+	/* readers.lock: */
+	struct reader *order[POLL_READERS]; /* all readers, as liburcu's list had them last */
+	unsigned changes;              /* readers.changes when `order` was made */
+	unsigned removals;             /* readers.removals when the worker left */
+	unsigned awaited;              /* readers still to pass */
+	struct {
+		const struct reader *reader;
+		unsigned long seen;
+	} await[POLL_READERS];
+} polling;
+
+bool poll_is_on(void)
+{
+	return atomic_load_explicit(&polling.on, memory_order_relaxed);
+}
+
+static void set_on(bool on)
+{
+	atomic_store_explicit(&polling.on, on, memory_order_relaxed);
+}
+
+static void enter(unsigned long counter)
+{
+	polling.last = counter;
+	set_on(true);
+}
+
+bool poll_is_fresh(void)
+{
+	return atomic_load_explicit(&polling.head, memory_order_relaxed) &&
+	       atomic_load_explicit(global_counter(), memory_order_relaxed) == URCU_QSBR_GP_ONLINE;
+}
+
+static struct cds_list_head *next_of(struct cds_list_head *node)
+{
+	return __atomic_load_n(&node->next, __ATOMIC_RELAXED);
+}
+
+/* Is there a reader of that node from i on? Then it is the i-th. */
+static bool comes_at(unsigned i, const struct cds_list_head *node)
+{
+	for (unsigned k = i; k < readers.count; k++) {
+		struct reader *reader = polling.order[k];
+		if (&reader->qsbr->node != node)
+			continue;
+		polling.order[k] = polling.order[i];
+		polling.order[i] = reader;
+		return true;
+	}
+	return false;
+}
+
+static void list_readers(void)
+{
+	unsigned count = 0;
+
+	for (EACH_READER(reader))
+		polling.order[count++] = reader;
+	polling.changes = readers.changes;
+}
+
+/* 2. of begin; the readers' lock held. Follows no link but of readers that are registered now. */
+static bool walk(void)
+{
+	struct cds_list_head *head = atomic_load_explicit(&polling.head, memory_order_relaxed), *node;
+
+	if (readers.count > POLL_READERS)
+		return false;
+	if (polling.changes != readers.changes)
+		list_readers();
+	polling.awaited = 0;
+	node = next_of(head);
+	for (unsigned i = 0; i < readers.count; i++) {
+#ifdef QSLAB_BREAK_WALK /* the torture test must notice */
+		node = &polling.order[i]->qsbr->node;
+#endif
+		if (!comes_at(i, node))
+			return false;
+		struct reader *reader = polling.order[i];
+		unsigned long seen = atomic_load_explicit(reader_counter(reader), memory_order_acquire);
+		if (seen) {
+			polling.await[polling.awaited].reader = reader;
+			polling.await[polling.awaited++].seen = seen;
+		}
+		node = next_of(node);
+	}
+#ifdef QSLAB_BREAK_WALK
+	node = head;
+#endif
+	return node == head;
+}
+
+/* 3. */
+static bool publish(void)
+{
+	unsigned long above = polling.last > polling.highest ? polling.last : polling.highest;
+
+	grace_fence(); /* the walk comes first */
+	if (!atomic_compare_exchange_strong(global_counter(), &polling.last, above + STRIDE))
+		return false;
+	polling.last = polling.highest = above + STRIDE;
+	return true;
+}
+
+bool poll_begin(void)
+{
+	if (!poll_is_on() || pthread_mutex_trylock(&readers.lock))
+		return false;
+	bool begun = walk();
+	pthread_mutex_unlock(&readers.lock);
+	MARK(poll_walked);
+	begun = begun && publish();
+	if (!begun)
+		set_on(false);
+	return begun;
+}
+
+#ifdef __SANITIZE_THREAD__ /* it does not see what liburcu does: tests/reclaim/tsan_urcu.c tells it */
+void tsan_urcu_passed(void) __attribute__((weak));
+#endif
+
+bool poll_passed(void)
+{
+	if (pthread_mutex_trylock(&readers.lock))
+		return false;
+	while (polling.awaited) {
+		const struct reader *reader = polling.await[polling.awaited - 1].reader;
+		/* acquire: pairs with the reader's fences around its quiescent state */
+		if (atomic_load_explicit(reader_counter(reader), memory_order_acquire) == polling.await[polling.awaited - 1].seen)
+			break;
+		polling.awaited--;
+	}
+	bool passed = !polling.awaited;
+	pthread_mutex_unlock(&readers.lock);
+#ifdef __SANITIZE_THREAD__
+	if (passed && tsan_urcu_passed)
+		tsan_urcu_passed();
+#endif
+	return passed;
+}
+
+void poll_forget(const struct reader *reader)
+{
+	for (unsigned i = polling.awaited; i--;)
+		if (polling.await[i].reader == reader)
+			polling.await[i] = polling.await[--polling.awaited];
+}
+
+static bool may_ask(void)
+{
+	return atomic_load_explicit(&polling.head, memory_order_acquire) && !readers_are_ours() && flavor_is_qsbr();
+}
+
+void poll_start(void)
+{
+	if (may_ask() && atomic_load(global_counter()) == URCU_QSBR_GP_ONLINE)
+		enter(URCU_QSBR_GP_ONLINE);
+}
+
+/* Without readers liburcu returns at once, and makes no step: a step may then be another's. */
+unsigned long poll_leave(void)
+{
+	unsigned long left = 0;
+
+	set_on(false);
+	if (!may_ask() || pthread_mutex_trylock(&readers.lock))
+		return 0;
+	if (readers.count)
+		left = atomic_load(global_counter());
+	polling.removals = readers.removals;
+	pthread_mutex_unlock(&readers.lock);
+	return left;
+}
+
+void poll_enter(unsigned long left)
+{
+	if (!left || atomic_load(global_counter()) != left + URCU_QSBR_GP_CTR || pthread_mutex_trylock(&readers.lock))
+		return;
+	if (polling.removals == readers.removals)
+		enter(left + URCU_QSBR_GP_CTR);
+	pthread_mutex_unlock(&readers.lock);
+}
+
+/* Readers' nodes lie in threads' memory, and what liburcu moves them to in a grace period on a stack: the head is liburcu's. */
+static bool is_of_module(const void *address, const void *base)
+{
+	Dl_info info;
+	return dladdr(address, &info) && info.dli_fbase == base;
+}
+
+void poll_registered(void (*real)(void))
+{
+	struct urcu_qsbr_reader *self = dlsym(RTLD_DEFAULT, "urcu_qsbr_reader");
+	Dl_info info;
+
+	if (!self || !atomic_load(&readers.gp) || atomic_load_explicit(&polling.head, memory_order_relaxed) ||
+	    !dladdr((void *)real, &info))
+		return;
+	struct cds_list_head *beside[2] = {next_of(&self->node), __atomic_load_n(&self->node.prev, __ATOMIC_RELAXED)};
+	for (int i = 0; i < 2; i++)
+		if (is_of_module(beside[i], info.dli_fbase))
+			atomic_store_explicit(&polling.head, beside[i], memory_order_release);
+}
+
+void poll_after_fork(void)
+{
+	set_on(false);
+	polling.awaited = 0;
+}
