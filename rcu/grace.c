@@ -218,7 +218,7 @@ static bool step(void)
 		complete(number++);
 		ended = true;
 	}
-	if (polled < number && grace_is_behind()) {
+	if (polled < number && grace_is_behind() && poll_is_due()) {
 		begin(number);
 		if (poll_begin())
 			polled = number;

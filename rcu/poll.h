@@ -46,6 +46,9 @@ bool poll_is_fresh(void);
 /* The caller holds `running`. Enters, if the counter is that. */
 void poll_start(void);
 
+/* The caller holds `running`. Is it time to begin one? Readers have other things to do. */
+bool poll_is_due(void);
+
 /* The caller holds `running`. Begins a grace period; false if it may not. Never waits. */
 bool poll_begin(void);
 

@@ -122,9 +122,9 @@ QSLAB_API void qslab_free_rcu_nolock_link(void *object, struct rcu_ptr *link);
 
 /*
  * A cookie names the end of a grace period that begins after it was taken. get only notes it; start also asks for
- * the grace period. poll: is it over? wait: returns when it is; a quiescent state of a QSBR caller; aborts inside
- * a read-side section of the other flavours. As the kernel's get_state_, start_poll_, poll_state_ and
- * cond_synchronize_rcu.
+ * the grace period. poll: is it over? With QSBR readers each call is also a step towards it; it never waits. wait:
+ * returns when it is; a quiescent state of a QSBR caller; aborts inside a read-side section of the other flavours. As
+ * the kernel's get_state_, start_poll_, poll_state_ and cond_synchronize_rcu.
  */
 typedef uint64_t qslab_rcu_cookie;
 QSLAB_API qslab_rcu_cookie qslab_rcu_get(void);
