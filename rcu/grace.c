@@ -164,7 +164,9 @@ static void *work(void *nothing)
 		while (!grace_is_behind())
 			rest(SLEEPS, -1);
 		nap();
-		atomic_store_explicit(&grace.urgent, 0, memory_order_relaxed);
+		atomic_store_explicit(&grace.urgent, 0, memory_order_seq_cst); /* before wanted is read */
+		if (!grace_is_behind())
+			continue; /* those who poll have done it */
 		run_one(flavor);
 		rest(PAUSES, PAUSE_NS); /* under constant demand nobody but waiters wakes us */
 	}
@@ -202,27 +204,32 @@ static void want(uint64_t cookie)
 		continue;
 }
 
+/* `running` held, polling on. True: one has ended. */
+static bool end_and_begin(void)
+{
+	uint64_t number = completed() + 1;
+	bool ended = polled == number && poll_passed();
+
+	if (ended)
+		complete(number++);
+	if (polled < number && grace_is_behind() && poll_is_due()) {
+		begin(number);
+		if (poll_begin())
+			polled = number;
+	}
+	return ended;
+}
+
 /* False: readers cannot be polled now, and only the worker gets on. */
 static bool step(void)
 {
-	bool ended = false;
-
 	if (!poll_is_on() && !poll_is_fresh())
 		return false;
 	if (pthread_mutex_trylock(&running))
 		return true; /* somebody else is at it */
 	if (!poll_is_on())
 		poll_start();
-	uint64_t number = completed() + 1;
-	if (polled == number && poll_passed()) {
-		complete(number++);
-		ended = true;
-	}
-	if (polled < number && grace_is_behind() && poll_is_due()) {
-		begin(number);
-		if (poll_begin())
-			polled = number;
-	}
+	bool ended = poll_is_on() && end_and_begin();
 	pthread_mutex_unlock(&running);
 	if (ended)
 		announce();
