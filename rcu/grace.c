@@ -223,7 +223,8 @@ static bool end_and_begin(void)
 /* False: readers cannot be polled now, and only the worker gets on. */
 static bool step(void)
 {
-	if (!poll_is_on() && !poll_is_fresh())
+	/* The first to ask which flavor it is may load it: not with `running` held, which who has the loader's lock may wait for. */
+	if (!poll_is_on() && !(poll_is_fresh() && flavor_is_qsbr()))
 		return false;
 	if (pthread_mutex_trylock(&running))
 		return true; /* somebody else is at it */
