@@ -155,8 +155,11 @@ int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex)
 	if (!scheduled())
 		return __real_pthread_mutex_lock(mutex);
 	step("mutex", false);
-	while (__real_pthread_mutex_trylock(mutex))
+	while (__real_pthread_mutex_trylock(mutex)) {
+		if (!scheduled()) /* its holder goes on at its own pace by now */
+			return __real_pthread_mutex_lock(mutex);
 		step("mutex", true);
+	}
 	return 0;
 }
 
