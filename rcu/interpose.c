@@ -5,7 +5,6 @@
 #define _GNU_SOURCE
 #include "flavor.h"
 #include "grace.h"
-#include "poll.h"
 #include "readers.h"
 #include "sections.h"
 
@@ -99,8 +98,7 @@ EXPORT void urcu_qsbr_register_thread(void)
 	void (*real)(void) = load(QSBR_REGISTER);
 	if (!readers_are_ours())
 		real();
-	readers_register(); /* now: who is known has its links (poll.h) */
-	poll_registered(real);
+	readers_register(real); /* now: who is known has its links (poll.h) */
 }
 
 EXPORT void urcu_qsbr_unregister_thread(void)

@@ -4,9 +4,9 @@
 #include "grace.h"
 #include "readers.h"
 #include "registry.h"
+#include "sleep.h"
 
 #include <dlfcn.h>
-#include <time.h>
 
 #define STRIDE 4096 /* from a counter of ours to the next: liburcu's own steps are of 2 */
 /*
@@ -50,11 +50,11 @@ static void enter(unsigned long counter)
 
 bool poll_is_fresh(void)
 {
-	return atomic_load_explicit(&polling.head, memory_order_relaxed) &&
+	return atomic_load_explicit(&polling.head, memory_order_acquire) && /* then readers.gp is there, too */
 	       atomic_load_explicit(global_counter(), memory_order_relaxed) == URCU_QSBR_GP_ONLINE;
 }
 
-static struct cds_list_head *next_of(struct cds_list_head *node)
+static struct cds_list_head *next_of(const struct cds_list_head *node)
 {
 	return __atomic_load_n(&node->next, __ATOMIC_RELAXED);
 }
@@ -116,25 +116,19 @@ static bool walk(void)
 /* 3. */
 static bool publish(void)
 {
-	unsigned long above = polling.last > polling.highest ? polling.last : polling.highest;
+	unsigned long expected = polling.last;
+	unsigned long next = (expected > polling.highest ? expected : polling.highest) + STRIDE;
 
 	grace_fence(); /* the walk comes first */
-	if (!atomic_compare_exchange_strong(global_counter(), &polling.last, above + STRIDE))
+	if (!atomic_compare_exchange_strong(global_counter(), &expected, next))
 		return false;
-	polling.last = polling.highest = above + STRIDE;
+	polling.last = polling.highest = next;
 	return true;
-}
-
-static int64_t fine_clock(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 bool poll_is_due(void)
 {
-	return polling.asked < 2 || fine_clock() - polling.began >= PACE_NS;
+	return polling.asked < 2 || sleep_clock_exact() - polling.began >= PACE_NS;
 }
 
 bool poll_begin(void)
@@ -149,7 +143,7 @@ bool poll_begin(void)
 	if (!begun)
 		set_on(false);
 	else if (polling.asked > 1)
-		polling.began = fine_clock();
+		polling.began = sleep_clock_exact();
 	return begun;
 }
 
@@ -226,15 +220,14 @@ static bool is_of_module(const void *address, const void *base)
 	return dladdr(address, &info) && info.dli_fbase == base;
 }
 
-void poll_registered(void (*real)(void))
+void poll_registered(const struct reader *reader, void (*real)(void))
 {
-	struct urcu_qsbr_reader *self = dlsym(RTLD_DEFAULT, "urcu_qsbr_reader");
+	const struct cds_list_head *node = &reader->qsbr->node;
 	Dl_info info;
 
-	if (!self || !atomic_load(&readers.gp) || atomic_load_explicit(&polling.head, memory_order_relaxed) ||
-	    !dladdr((void *)real, &info))
+	if (atomic_load_explicit(&polling.head, memory_order_relaxed) || !dladdr((void *)real, &info))
 		return;
-	struct cds_list_head *beside[2] = {next_of(&self->node), __atomic_load_n(&self->node.prev, __ATOMIC_RELAXED)};
+	struct cds_list_head *beside[2] = {next_of(node), __atomic_load_n(&node->prev, __ATOMIC_RELAXED)};
 	for (int i = 0; i < 2; i++)
 		if (is_of_module(beside[i], info.dli_fbase))
 			atomic_store_explicit(&polling.head, beside[i], memory_order_release);

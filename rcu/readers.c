@@ -46,7 +46,7 @@ bool readers_are_ours(void)
 	return atomic_load_explicit(&ours, memory_order_relaxed);
 }
 
-void readers_register(void)
+void readers_register(void (*real)(void))
 {
 	struct urcu_qsbr_reader *reader = dlsym(RTLD_DEFAULT, "urcu_qsbr_reader"); /* this thread's */
 	struct urcu_gp *gp = dlsym(RTLD_DEFAULT, "urcu_qsbr_gp");
@@ -65,6 +65,8 @@ void readers_register(void)
 		atomic_store(reader_counter(&self), atomic_load(global_counter()));
 	add(&self);
 	pthread_mutex_unlock(&readers.lock);
+	if (!readers_are_ours())
+		poll_registered(&self, real);
 }
 
 bool readers_unregister(void)

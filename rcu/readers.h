@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What interpose.c saw: the calling thread has registered with QSBR, unless readers are ours. */
-void readers_register(void);
+/* What interpose.c saw: the calling thread registers with QSBR; by that function of liburcu's, already, unless readers are ours. */
+void readers_register(void (*real)(void));
 
 /* The same: it unregisters. True: liburcu is to do it too. */
 bool readers_unregister(void);

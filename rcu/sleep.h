@@ -37,12 +37,23 @@ static inline void sleep_beside(pthread_mutex_t *lock, unsigned turn)
 	pthread_mutex_lock(lock);
 }
 
+static inline int64_t sleep_clock_of(clockid_t clock)
+{
+	struct timespec now;
+	clock_gettime(clock, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 /* Nanoseconds of a clock that does not jump, as of the kernel's last tick: some milliseconds ago, for some nanoseconds. */
 static inline int64_t sleep_clock(void)
 {
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	return sleep_clock_of(CLOCK_MONOTONIC_COARSE);
+}
+
+/* The same, as of now. */
+static inline int64_t sleep_clock_exact(void)
+{
+	return sleep_clock_of(CLOCK_MONOTONIC);
 }
 
 #endif

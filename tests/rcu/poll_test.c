@@ -66,7 +66,7 @@ static void past(const char *name)
 {
 	void *library = dlopen("liburcu-qsbr.so.8", RTLD_NOW);
 	void (*function)(void) = (void (*)(void))dlsym(library, name);
-	cr_assert(function && function != (void (*)(void))dlsym(RTLD_DEFAULT, "nothing of the kind"));
+	cr_assert(function);
 	function();
 }
 
