@@ -64,7 +64,7 @@ const struct rcu_flavor_struct *flavor_get(void)
 
 bool flavor_is_qsbr(void)
 {
-	const struct rcu_flavor_struct *flavor = flavor_get();
+	const struct rcu_flavor_struct *flavor = atomic_load_explicit(&chosen, memory_order_acquire);
 	return flavor && flavor == atomic_load_explicit(&qsbr, memory_order_acquire);
 }
 

@@ -9,10 +9,16 @@ struct rcu_flavor_struct;
 /* False if another is in use already. Any thread. */
 bool flavor_set(const struct rcu_flavor_struct *flavor);
 
-/* The one set, else urcu-qsbr: the program's own copy, or loaded now. NULL, with a line on stderr, if none is to be had. */
+/*
+ * The one set, else urcu-qsbr: the program's own copy, or loaded now. NULL, with a line on stderr, if none is to be had. The
+ * first call asks the loader, which takes its lock and allocates: not inside malloc, nor with a lock of ours held.
+ */
 const struct rcu_flavor_struct *flavor_get(void);
 
+/* Is the one set, or returned by flavor_get, urcu-qsbr? False before either. Anywhere. */
 bool flavor_is_qsbr(void);
+
+/* Asks the loader each time, as above. */
 bool flavor_is_bp(void);
 
 /*

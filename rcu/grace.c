@@ -223,7 +223,7 @@ static bool end_and_begin(void)
 /* False: readers cannot be polled now, and only the worker gets on. */
 static bool step(void)
 {
-	/* The first to ask which flavor it is may load it: not with `running` held, which who has the loader's lock may wait for. */
+	/* malloc comes here (grace_poll): nothing below may load the flavor. Whoever calls the worker first does. */
 	if (!poll_is_on() && !(poll_is_fresh() && flavor_is_qsbr()))
 		return false;
 	if (pthread_mutex_trylock(&running))
