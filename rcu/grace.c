@@ -153,6 +153,19 @@ static void nap(void)
 	} while (seen != completed());
 }
 
+/*
+ * What became urgent while the worker ran one, and nobody could poll, is theirs again who do: else it would run another, for
+ * which they have to stop, and so on. Not what is waited for: waiters make no steps.
+ */
+static void calm(void)
+{
+	if (!poll_is_on())
+		return;
+	atomic_store_explicit(&grace.urgent, 0, memory_order_seq_cst); /* before waiters is read: who comes later sets it */
+	if (atomic_load_explicit(&grace.waiters, memory_order_seq_cst))
+		atomic_store_explicit(&grace.urgent, 1, memory_order_seq_cst);
+}
+
 static void *work(void *nothing)
 {
 	const struct rcu_flavor_struct *flavor = flavor_get();
@@ -168,6 +181,7 @@ static void *work(void *nothing)
 		if (!grace_is_behind())
 			continue; /* those who poll have done it */
 		run_one(flavor);
+		calm();
 		rest(PAUSES, PAUSE_NS); /* under constant demand nobody but waiters wakes us */
 	}
 	return nothing;

@@ -1,6 +1,7 @@
-/* Grace periods by polling (rcu/poll.h), one step at a time: no worker runs here, and no thread moves but when it is told to. */
+/* Grace periods by polling (rcu/poll.h), one step at a time: no thread moves but when it is told to, and no worker runs but in the last test. */
 #include "tests/alloc/check.h"
 
+#include "rcu/flavor.h"
 #include "rcu/grace.h"
 #include "rcu/poll.h"
 #include "rcu/registry.h"
@@ -51,6 +52,7 @@ static void tell(struct puppet *puppet, void (*order)(void))
 
 static void start(struct puppet *puppet)
 {
+	cr_assert(flavor_get()); /* as the first demand does */
 	*puppet = (struct puppet){0};
 	cr_assert_eq(pthread_create(&puppet->thread, NULL, obey, puppet), 0);
 }
@@ -347,4 +349,32 @@ Test(poll, many_readers_are_the_workers)
 			tell(&puppets[i], urcu_qsbr_unregister_thread);
 		end(&puppets[i]);
 	}
+}
+
+/* Who polls has to stop while the worker runs one, and may then ask for haste: once it is over, that would only stop them again. */
+Test(poll, urgent_while_the_worker_runs_is_not_after)
+{
+	struct puppet seen;
+
+	start(&seen);
+	tell(&seen, urcu_qsbr_register_thread);
+	tell(&seen, urcu_qsbr_thread_offline);
+	enter();
+	tell(&seen, urcu_qsbr_thread_online);
+	poll_leave(); /* the worker is asked, and enters again */
+	unsigned long before = counter();
+	grace_demand(grace_cookie(), true);
+	while (counter() == before)
+		sched_yield();
+	uint64_t cookie = grace_cookie();
+	grace_demand(cookie, true);
+	cr_assert(atomic_load(&grace.urgent), "it waits for the reader");
+	tell(&seen, urcu_qsbr_thread_offline);
+	while (!poll_is_on() || !atomic_load(&grace.asleep))
+		sched_yield();
+	cr_assert(!atomic_load(&grace.urgent));
+	while (!grace_poll(cookie))
+		sched_yield();
+	tell(&seen, urcu_qsbr_unregister_thread);
+	end(&seen);
 }
