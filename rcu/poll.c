@@ -14,17 +14,19 @@
  * fences to pass, some 200 ns. The only reader is mostly the one that retires.
  */
 #define PACE_NS 10000
+#define MISSES_MOST 16 /* walks in a row that did not close: a reader that registers needs a moment */
 
 static struct {
 	atomic_bool on;                /* `running`; anyone reads it */
 	unsigned long last, highest;   /* `running`: the counter while polling is on; the highest we published */
 	struct cds_list_head *_Atomic head; /* of liburcu's list; set once */
 	unsigned asked;                /* `running`: readers, when one began last */
+	unsigned misses;               /* `running`: walks since that did not close */
 	int64_t began;                 /* `running`: and when that was */
 	/* readers.lock: */
 	struct reader *order[POLL_READERS]; /* all readers, as liburcu's list had them last */
-	unsigned changes;              /* readers.changes when `order` was made */
-	unsigned removals;             /* readers.removals when the worker left */
+	unsigned long changes;         /* readers.changes when `order` was made */
+	unsigned long left;            /* readers.changes when the worker left */
 	unsigned awaited;              /* readers still to pass */
 	struct {
 		const struct reader *reader;
@@ -45,6 +47,7 @@ static void set_on(bool on)
 static void enter(unsigned long counter)
 {
 	polling.last = counter;
+	polling.misses = 0;
 	set_on(true);
 }
 
@@ -139,11 +142,12 @@ bool poll_begin(void)
 	polling.asked = readers.count;
 	pthread_mutex_unlock(&readers.lock);
 	MARK(poll_walked);
+	polling.misses = begun ? 0 : polling.misses + 1;
 	begun = begun && publish();
-	if (!begun)
-		set_on(false);
-	else if (polling.asked > 1)
+	if (begun && polling.asked > 1)
 		polling.began = sleep_clock_exact();
+	if (!begun && (!polling.misses || polling.misses == MISSES_MOST))
+		set_on(false);
 	return begun;
 }
 
@@ -189,6 +193,13 @@ void poll_start(void)
 		enter(URCU_QSBR_GP_ONLINE);
 }
 
+/* The readers' lock held. Is there one that was there when the worker left? */
+static bool one_stayed(void)
+{
+	const struct reader *first = readers.none.prev;
+	return first != &readers.none && first->since <= polling.left;
+}
+
 /* Without readers liburcu returns at once, and makes no step: a step may then be another's. */
 unsigned long poll_leave(void)
 {
@@ -199,7 +210,7 @@ unsigned long poll_leave(void)
 		return 0;
 	if (readers.count)
 		left = atomic_load(global_counter());
-	polling.removals = readers.removals;
+	polling.left = readers.changes;
 	pthread_mutex_unlock(&readers.lock);
 	return left;
 }
@@ -208,7 +219,7 @@ void poll_enter(unsigned long left)
 {
 	if (!left || atomic_load(global_counter()) != left + URCU_QSBR_GP_CTR || pthread_mutex_trylock(&readers.lock))
 		return;
-	if (polling.removals == readers.removals)
+	if (readers.count <= POLL_READERS && one_stayed())
 		enter(left + URCU_QSBR_GP_CTR);
 	pthread_mutex_unlock(&readers.lock);
 }

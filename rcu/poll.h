@@ -19,7 +19,8 @@
  *     passed  every reader noted has another counter now, is offline, or unregistered since.
  *
  * Who registers unseen, and is missed at 2., has linked itself after our fence, and has a fence of its own before it reads
- * anything: it sees what was unlinked. One that is not missed stops polling: liburcu knows it, and the worker asks liburcu.
+ * anything: it sees what was unlinked. One that is not missed, or one that we know by and by, keeps 2. from closing: nothing
+ * begins, and if that goes on, polling is over. liburcu knows it, and the worker asks liburcu.
  * A reader's counter changes only where it is quiescent, with a fence on either side; a change after 2. is one after 1.
  *
  * liburcu's grace periods lose nothing to ours. It reads its counter and writes it again, one step on, without a

@@ -28,7 +28,7 @@ static void add(struct reader *reader)
 	readers.none.next->prev = reader;
 	readers.none.next = reader;
 	readers.count++;
-	readers.changes++;
+	reader->since = ++readers.changes;
 }
 
 static void remove_reader(struct reader *reader)
@@ -37,7 +37,6 @@ static void remove_reader(struct reader *reader)
 	reader->prev->next = reader->next;
 	readers.count--;
 	readers.changes++;
-	readers.removals++;
 	poll_forget(reader);
 }
 
@@ -54,7 +53,7 @@ void readers_register(void (*real)(void))
 	if (!reader || !gp || self.qsbr)
 		return; /* a second registration: liburcu's own check spoke */
 	atomic_store(&readers.gp, gp);
-	self = (struct reader){NULL, NULL, reader, (int)gettid(), pthread_self()};
+	self = (struct reader){.qsbr = reader, .tid = (int)gettid(), .thread = pthread_self()};
 	if (readers_are_ours()) {
 		reader->tid = pthread_self();
 		reader->registered = 1;

@@ -11,14 +11,15 @@ struct reader {
 	struct reader *next, *prev;      /* readers.lock */
 	struct urcu_qsbr_reader *qsbr;   /* const while registered */
 	int tid;                         /* const while registered */
+	unsigned long since;             /* readers.lock: readers.changes when it came */
 	pthread_t thread;
 };
 
 struct readers {
-	struct reader none;              /* lock: its next is the first, its prev the last */
+	struct reader none;              /* lock: its next came last, its prev first */
 	pthread_mutex_t lock;
 	unsigned count;                  /* lock */
-	unsigned changes, removals;      /* lock; how often there was one */
+	unsigned long changes;           /* lock: readers that came and went */
 	struct urcu_gp *_Atomic gp;      /* liburcu's, after the first register call */
 };
 

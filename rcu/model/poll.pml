@@ -53,7 +53,6 @@ bool on;
 byte last, highest;
 bool awaited[READERS];
 byte seen[READERS];
-byte removals;
 byte over;			/* threads but readers that have ended */
 
 #define OTHERS (POLLS + SYNCS + ENTRIES)
@@ -83,7 +82,7 @@ proctype Reader(byte r)
 	atomic { /* to unregister is to hold nothing */
 		held[r] = 0;
 		if
-		:: known[r] -> known[r] = false; awaited[r] = false; removals++
+		:: known[r] -> known[r] = false; awaited[r] = false
 		:: else
 		fi
 	};
@@ -97,13 +96,13 @@ proctype Reader(byte r)
 #define IN_LIST(r) (linked[r] && !moved[r])
 #define ANY_IN_LIST (IN_LIST(0) || IN_LIST(1))
 #define ANY_LINKED (linked[0] || linked[1])
-#define ANY_KNOWN (known[0] || known[1])
+#define ALL_KNOWN (known[0] + 2 * known[1])
 #define HELD (held[0] | held[1])
 #else
 #define IN_LIST(r) (linked[r] && !moved[r])
 #define ANY_IN_LIST (IN_LIST(0) || IN_LIST(1) || IN_LIST(2))
 #define ANY_LINKED (linked[0] || linked[1] || linked[2])
-#define ANY_KNOWN (known[0] || known[1] || known[2])
+#define ALL_KNOWN (known[0] + 2 * known[1] + 4 * known[2])
 #define HELD (held[0] | held[1] | held[2])
 #endif
 
@@ -162,20 +161,19 @@ proctype Foreign()
 
 proctype Worker()
 {
-	byte old, copy, r, left, before;
-	bool any;
+	byte old, copy, r, left, before; /* a bit each: readers known then; none comes back */
 #ifdef SPOILT
 	REPLACE();
 #endif
 	atomic { !running -> running = true };
 	on = false;
-	atomic { any = ANY_KNOWN; left = counter; before = removals };
+	atomic { before = ALL_KNOWN; left = counter };
 	SYNCHRONIZE();
 	if
 #ifdef BROKEN_STEP		/* is it ours? */
 	:: counter == left + 2 ->
 #else
-	:: atomic { any && counter == left + 2 && removals == before } ->
+	:: atomic { (before & ALL_KNOWN) && counter == left + 2 } ->
 #endif
 #ifdef BROKEN_ENTRY		/* as it is by now */
 		last = counter;
@@ -241,6 +239,7 @@ proctype Poller()
 		:: atomic { whole && counter != last -> whole = false; on = false }
 #endif
 		:: atomic { !whole -> on = false }
+		:: !whole /* and the next one tries */
 		fi;
 		if
 		:: whole ->

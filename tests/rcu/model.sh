@@ -9,6 +9,7 @@ claims=([early]='held')
 alone="-DSYNCS=0 -DENTRIES=0"
 sound alone $alone -DSEEN=2 -DPICKS=2 -DAWAY
 sound "unseen" $alone -DPICKS=2 -DAWAY
+sound "tried again" $alone -DPOLLS=2
 sound "beside liburcu's" -DENTRIES=0 -DSPOILT -DAWAY
 sound entry -DSYNCS=0 -DSPOILT -DAWAY
 sound "entry beside liburcu's"

@@ -180,8 +180,10 @@ Test(poll, nothing_begins_beside_a_reader_unseen)
 		for (int i = 0; i < 2; i++)
 			tell(&seen[i], urcu_qsbr_thread_offline);
 		for (int again = 0; again < 3; again++) {
-			cr_assert(!poll_begin(), "when %d", when);
-			cr_assert(!poll_is_on());
+			for (int i = 0; poll_is_on(); i++) {
+				cr_assert(!poll_begin(), "when %d", when);
+				cr_assert_lt(i, 100, "polling does not end");
+			}
 			enter();
 			cr_assert(poll_is_on(), "the worker may always try");
 		}
@@ -194,6 +196,29 @@ Test(poll, nothing_begins_beside_a_reader_unseen)
 		}
 		end(&unseen);
 	}
+}
+
+/* One that is registering, or about to leave, is in liburcu's list alone for a moment. */
+Test(poll, goes_on_after_a_reader_that_was_half_there)
+{
+	struct puppet seen, unseen;
+
+	start(&seen);
+	start(&unseen);
+	tell(&seen, urcu_qsbr_register_thread);
+	poll_leave();
+	tell(&seen, urcu_qsbr_thread_offline);
+	enter();
+	for (int i = 0; i < 100; i++) {
+		tell(&unseen, registers_unseen);
+		cr_assert(!poll_begin());
+		cr_assert(!poll_begin());
+		tell(&unseen, leaves_unseen);
+		cr_assert(poll_begin() && poll_passed());
+	}
+	tell(&seen, urcu_qsbr_unregister_thread);
+	end(&seen);
+	end(&unseen);
 }
 
 /* It moves readers out of its list: one unseen that it has moved is not there to be found. */
@@ -255,6 +280,48 @@ Test(poll, enters_by_exactly_one_step)
 	cr_assert(poll_is_on());
 	tell(&seen, urcu_qsbr_unregister_thread);
 	end(&seen);
+}
+
+/* That there was a reader all the while is enough, whoever else comes and goes. */
+Test(poll, enters_though_readers_come_and_go)
+{
+	struct puppet stays, goes, comes;
+
+	start(&stays);
+	start(&goes);
+	start(&comes);
+	tell(&stays, urcu_qsbr_register_thread);
+	tell(&stays, urcu_qsbr_thread_offline);
+	tell(&goes, urcu_qsbr_register_thread);
+	tell(&goes, urcu_qsbr_thread_offline);
+	unsigned long left = poll_leave();
+	tell(&goes, urcu_qsbr_unregister_thread);
+	urcu_qsbr_synchronize_rcu();
+	tell(&comes, urcu_qsbr_register_thread);
+	poll_enter(left);
+	cr_assert(poll_is_on());
+	cr_assert(poll_begin() && !poll_passed());
+	tell(&comes, urcu_qsbr_quiescent_state);
+	cr_assert(poll_passed());
+	left = poll_leave();
+	tell(&stays, urcu_qsbr_unregister_thread);
+	tell(&comes, urcu_qsbr_thread_offline);
+	urcu_qsbr_synchronize_rcu();
+	tell(&stays, urcu_qsbr_register_thread);
+	poll_enter(left);
+	cr_assert(poll_is_on(), "it came before the worker left, and is still there");
+	left = poll_leave();
+	tell(&comes, urcu_qsbr_unregister_thread);
+	tell(&stays, urcu_qsbr_thread_offline);
+	urcu_qsbr_synchronize_rcu();
+	tell(&stays, urcu_qsbr_unregister_thread);
+	tell(&comes, urcu_qsbr_register_thread);
+	poll_enter(left);
+	cr_assert(!poll_is_on(), "both may have been away at the same time");
+	tell(&comes, urcu_qsbr_unregister_thread);
+	end(&stays);
+	end(&goes);
+	end(&comes);
 }
 
 /* Without a reader liburcu makes no step for the worker. The model found this one (rcu/model/poll.pml, STEP). */
