@@ -60,6 +60,7 @@ struct lock {
 
 extern _Thread_local unsigned lock_name __attribute__((tls_model("initial-exec"))); /* this thread's, 0 at first */
 unsigned lock_name_make(void);
+void nap(void); /* 20 us */
 
 static inline unsigned lock_me(void)
 {
@@ -97,7 +98,7 @@ static inline void wait_turn(unsigned turn)
 		__asm__ volatile("yield");
 #endif
 	} else {
-		nanosleep(&(struct timespec){0, 20000}, NULL);
+		nap();
 	}
 }
 

@@ -200,7 +200,7 @@ size_t cache_empty(struct qslab_cache *cache, void **first, unsigned most)
 	}
 	/* none lives: what slabs are left, another thread's trim or drain has in its hands, about to destroy them */
 	while (!live && atomic_load_explicit(&own_class(cache->class)->slabs, acquire))
-		nanosleep(&(struct timespec){0, 20000}, NULL); /* pairs with slab_destroy */
+		nap(); /* pairs with slab_destroy */
 	return live;
 }
 

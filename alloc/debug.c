@@ -163,7 +163,7 @@ void debug_empty_quarantine(void)
 		release_oldest();
 	while (quarantine.leaving) {
 		lock_drop(&quarantine.lock);
-		nanosleep(&(struct timespec){0, 20000}, NULL);
+		nap();
 		lock_take(&quarantine.lock);
 	}
 	quarantine.emptying -= quarantine.emptying > 0;

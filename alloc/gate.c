@@ -63,7 +63,7 @@ void gate_close(void)
 	atomic_fetch_or_explicit(&gate, CLOSED, acq_rel);
 	MARK(gate_closed);
 	while ((atomic_load_explicit(&gate, acquire) & ~CLOSED) > inside)
-		nanosleep(&(struct timespec){0, 20000}, NULL);
+		nap();
 }
 
 void gate_open(void)

@@ -32,6 +32,7 @@ EXPORT void *realloc(void *object, size_t size)
 	return resize("realloc", object, size);
 }
 
+/* By the dynamic realloc, as glibc's does: a program may have a malloc of its own with no reallocarray. */
 EXPORT void *reallocarray(void *object, size_t count, size_t size)
 {
 	size_t total;
@@ -40,7 +41,7 @@ EXPORT void *reallocarray(void *object, size_t count, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	return resize("reallocarray", object, total);
+	return realloc(object, total);
 }
 
 static bool power_of_two(size_t n)

@@ -420,7 +420,7 @@ bool span_trim(void)
 	lock_take(&cache.lock);
 	while (cache.purging) {
 		lock_drop(&cache.lock);
-		nanosleep(&(struct timespec){0, 20000}, NULL);
+		nap();
 		lock_take(&cache.lock);
 	}
 	bool any = purge();

@@ -8,7 +8,9 @@
 #include "region.h"
 #include "span.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 _Thread_local struct heap *thread_heap __attribute__((tls_model("initial-exec"))) = &heap_none;
@@ -29,6 +31,14 @@ static struct lock init_lock;
 SLOW unsigned lock_name_make(void)
 {
 	return lock_name = (unsigned)gettid();
+}
+
+/* nanosleep is a cancellation point, which malloc and free are not: a thread would end with our locks, or in the gate. */
+SLOW void nap(void)
+{
+	int saved = errno;
+	syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &(struct timespec){0, 20000}, NULL);
+	errno = saved;
 }
 
 static void direct(struct heap *heap)

@@ -33,7 +33,7 @@ static inline void sleep_wake_all(atomic_uint *word)
 static inline void sleep_beside(pthread_mutex_t *lock, unsigned turn)
 {
 	pthread_mutex_unlock(lock);
-	nanosleep(&(struct timespec){0, turn < 100 ? 20000 : 1000000}, NULL);
+	syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &(struct timespec){0, turn < 100 ? 20000 : 1000000}, NULL);
 	pthread_mutex_lock(lock);
 }
 

@@ -143,6 +143,10 @@ long __wrap_syscall(long number, ...)
 	for (int i = 0; i < 6; i++)
 		a[i] = va_arg(list, long);
 	va_end(list);
+	if (number == SYS_clock_nanosleep && scheduled()) {
+		step("nap", true);
+		return 0;
+	}
 	if (number == SYS_futex && (a[1] & FUTEX_CMD_MASK) == FUTEX_WAIT && scheduled()) {
 		step("futex", true);
 		return 0;
