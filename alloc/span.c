@@ -22,6 +22,7 @@
 #define PEAK_ABOVE ((size_t)128 << 20)
 #define TWICE_MOST ((size_t)1 << 30)
 #define CREDIT_LASTS 8 /* as many times what counts, so that it lasts some seconds longer */
+#define ALIGNED_TRIED 16 /* cached spans of a length, for one that is aligned beyond a page */
 #define META_SPAN_PAGES ((size_t)16)
 _Static_assert(META_SPAN_PAGES << PAGE_SHIFT >= META_SIZE_MAX, "a span holds any descriptor");
 
@@ -243,14 +244,38 @@ static void take_from_source(size_t bytes)
 	cache.credit = credit < most ? credit : most;
 }
 
+/* Lock held. One of the bin's first that starts at a multiple of the alignment. It leaves the bin by one store, as bin_pop's. */
+static struct span bin_pop_aligned(uint64_t *bin, size_t alignment)
+{
+	_Atomic uint64_t *before = NULL;
+	uint64_t at = *bin;
+
+	for (unsigned tried = 0; at && tried < ALIGNED_TRIED; tried++) {
+		_Atomic uint64_t *here = &region.map[at - 1];
+		uint64_t entry = load_relaxed(here);
+		if (((uintptr_t)region_address(at - 1) & (alignment - 1)) == 0) {
+			if (!before)
+				return bin_pop(bin);
+			store_relaxed(before, entry >> LINK_SHIFT << LINK_SHIFT | (load_relaxed(before) & LINK_FROM_MMAP));
+			store_relaxed(here, 0);
+			return (struct span){region_address(at - 1), entry & LINK_FROM_MMAP};
+		}
+		before = here;
+		at = entry >> LINK_SHIFT;
+	}
+	return (struct span){NULL, false};
+}
+
 /* Lock held. */
-static struct span take_cached(size_t pages)
+static struct span take_cached(size_t pages, size_t alignment)
 {
 	struct span span = {NULL, false};
 
-	if (pages <= SPAN_CACHED_PAGES && cache.bins[pages]) {
+	if (pages <= SPAN_CACHED_PAGES)
+		span = likely(alignment <= PAGE_SIZE) ? bin_pop(&cache.bins[pages])
+		                                      : bin_pop_aligned(&cache.bins[pages], alignment);
+	if (span.start) {
 		size_t bytes = pages << PAGE_SHIFT;
-		span = bin_pop(&cache.bins[pages]);
 		cache.cached -= bytes;
 		live_more(bytes);
 		cache.taken += bytes;
@@ -266,8 +291,8 @@ struct span span_alloc_least(size_t *pages, size_t most, size_t alignment, bool 
 	if (FAULT(SPAN) || *pages > PTRDIFF_MAX >> PAGE_SHIFT)
 		return span;
 	lock_take(&cache.lock);
-	for (size_t length = *pages; alignment <= PAGE_SIZE && length <= most; length = span_whole(length + 1)) {
-		span = take_cached(length);
+	for (size_t length = *pages; length <= most; length = span_whole(length + 1)) {
+		span = take_cached(length, alignment);
 		if (!span.start)
 			continue;
 		lock_drop(&cache.lock);
