@@ -62,8 +62,14 @@ static void child(void)
 	segment_after_fork();
 }
 
-__attribute__((constructor(101))) static void start(void)
+/* Also from the first registration of any library whose constructor comes earlier (atfork.c). */
+__attribute__((constructor(101))) void allocator_start(void)
 {
+	static bool started;
+
+	if (started)
+		return;
+	started = true;
 	thread_init(); /* while there is one thread: the fast paths read the tables, and the region's place, without a check */
 	debug_start();
 	profile_start();
