@@ -165,9 +165,11 @@ static struct deferrer *get(void)
 bool deferrer_append(const char *call, unsigned class, void *object, size_t size)
 {
 	int saved = errno;
-	struct deferrer *deferrer = get();
+	struct deferrer *deferrer = NULL;
 
-	if (!deferrer && !(deferrer = late_deferrer())) {
+	if (likely(!lock_is_mine(&deferrers.lock))) /* else inside fork, as in donate */
+		deferrer = get();
+	if (!deferrer && (lock_is_mine(&deferrers.lock) || !(deferrer = late_deferrer()))) {
 		errno = saved;
 		return false;
 	}
@@ -203,6 +205,8 @@ static void donate(struct heap *heap, unsigned class)
 			reclaimer_notice(true);
 		return;
 	}
+	if (unlikely(lock_is_mine(&deferrer->lock)))
+		return; /* inside fork, in a handler of another library's: prepare has it */
 	if (unlikely(hardened) && class < CLASS_OWN)
 		return; /* each one is looked at, and goes through the quarantine */
 	grace_poll(grace_wanted());

@@ -222,8 +222,28 @@ static void signal_inside(void)
 	atomic_store(&inside, 0);
 }
 
-/* Before every constructor: fork calls it after the library's own prepare. */
-static void register_early(void) { pthread_atfork(signal_inside, NULL, NULL); }
+/* The locks of reclaim/ are held then: malloc does without its deferrer, and what is retired is chained. */
+static atomic_bool allocates;
+static void allocate_inside(void)
+{
+	struct rcu_ptr *objects[300];
+
+	if (!atomic_load(&allocates))
+		return;
+	for (int i = 0; i < 300; i++)
+		objects[i] = qslab_malloc(64);
+	for (int i = 0; i < 300; i++)
+		qslab_free_rcu_link(objects[i], objects[i]);
+}
+
+static void prepare_early(void)
+{
+	signal_inside();
+	allocate_inside();
+}
+
+/* Before every constructor: fork calls these while the library's own prepare is in force. */
+static void register_early(void) { pthread_atfork(prepare_early, allocate_inside, allocate_inside); }
 __attribute__((section(".preinit_array"), used)) static void (*const early)(void) = register_early;
 
 Test(fork_rcu, from_a_signal_inside_fork, .disabled = NO_FORK)
@@ -248,6 +268,28 @@ Test(fork_rcu, from_a_signal_inside_fork, .disabled = NO_FORK)
 		sigset_t now;
 		pthread_sigmask(SIG_SETMASK, NULL, &now);
 		cr_assert(!sigismember(&now, SIGUSR2));
+	}
+	qslab_rcu_barrier();
+}
+
+Test(fork_rcu, other_handlers_allocate, .disabled = NO_FORK)
+{
+	alarm(60);
+	for (int round = 0; round < 4; round++) {
+		for (int i = 0; round && i < 5000; i++) /* in the first round this thread has no deferrer yet */
+			qslab_free_rcu_mightsleep(qslab_malloc(64));
+		atomic_store(&allocates, true);
+		pid_t child = fork();
+		atomic_store(&allocates, false);
+		cr_assert_geq(child, 0);
+		if (child == 0) {
+			alarm(20);
+			qslab_rcu_barrier();
+			_exit(0);
+		}
+		int status;
+		cr_assert_eq(waitpid(child, &status, 0), child);
+		cr_assert_eq(status, 0);
 	}
 	qslab_rcu_barrier();
 }
