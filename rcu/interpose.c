@@ -4,11 +4,11 @@
  */
 #define _GNU_SOURCE
 #include "flavor.h"
-#include "grace.h"
 #include "readers.h"
 #include "sections.h"
 
 #include <dlfcn.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -110,7 +110,7 @@ EXPORT void urcu_qsbr_unregister_thread(void)
 EXPORT void urcu_qsbr_synchronize_rcu(void)
 {
 	if (readers_are_ours())
-		grace_wait(grace_cookie(), "synchronize_rcu");
+		readers_wait(); /* not for a grace period of ours: its flavour may be another */
 	else
 		pass_on(QSBR_SYNCHRONIZE);
 }

@@ -19,6 +19,7 @@ struct readers readers = {
 };
 
 static _Thread_local struct reader self __attribute__((tls_model("initial-exec")));
+static pthread_mutex_t waiting = PTHREAD_MUTEX_INITIALIZER; /* one grace period at a time; before readers.lock */
 static atomic_bool ours; /* a forked child: const from fork on */
 
 static void add(struct reader *reader)
@@ -96,17 +97,37 @@ static bool all_past(unsigned long target)
 	return true;
 }
 
-bool readers_synchronize(void)
+static void wait_for_all(void)
 {
-	if (!readers_are_ours() || !flavor_is_qsbr())
-		return false;
+	pthread_mutex_lock(&waiting);
 	pthread_mutex_lock(&readers.lock);
 	unsigned long target = atomic_load(global_counter()) + URCU_QSBR_GP_CTR;
 	atomic_store_explicit(global_counter(), target, memory_order_seq_cst);
 	for (unsigned turn = 0; !all_past(target); turn++)
 		sleep_beside(&readers.lock, turn);
 	pthread_mutex_unlock(&readers.lock);
+	pthread_mutex_unlock(&waiting);
+}
+
+bool readers_synchronize(void)
+{
+	if (!readers_are_ours() || !flavor_is_qsbr())
+		return false;
+	wait_for_all();
 	return true;
+}
+
+void readers_wait(void)
+{
+	bool online = self.qsbr && atomic_load(reader_counter(&self));
+
+	if (online)
+		atomic_store(reader_counter(&self), 0);
+	atomic_thread_fence(memory_order_seq_cst); /* what was unlinked, before a reader is looked at */
+	wait_for_all();
+	if (online)
+		atomic_store(reader_counter(&self), atomic_load(global_counter()));
+	atomic_thread_fence(memory_order_seq_cst); /* before the caller reads again, or frees */
 }
 
 void reader_describe(struct reader_info *info, int tid, pthread_t thread)
@@ -144,6 +165,7 @@ void readers_after_fork(void)
 	bool seen = atomic_load(&readers.gp) != NULL; /* even if all have left: the parent may be inside liburcu's lock */
 
 	pthread_mutex_init(&readers.lock, NULL);
+	pthread_mutex_init(&waiting, NULL);
 	readers.none.next = readers.none.prev = &readers.none;
 	readers.count = 0;
 	if (registered) {

@@ -18,6 +18,9 @@ bool readers_unregister(void);
 /* In a child whose readers are ours: waits for each to pass a quiescent state, and returns true. Else false. */
 bool readers_synchronize(void);
 
+/* The same for a caller that may be one of them, whatever the flavour in use: synchronize_rcu in such a child. */
+void readers_wait(void);
+
 /* True in such a child. */
 bool readers_are_ours(void);
 
