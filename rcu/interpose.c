@@ -58,10 +58,14 @@ static void (*find(int call))(void)
 	return real;
 }
 
+/* Also of a liburcu that only a plugin sees (RTLD_LOCAL): it stays from then on. */
 void interpose_find(void)
 {
-	for (int i = 0; i < CALLS; i++)
-		find(i);
+	for (int i = 0; i < CALLS; i++) {
+		void *handle = find(i) ? NULL : dlopen(calls[i].library, RTLD_NOW | RTLD_NOLOAD);
+		if (handle)
+			atomic_store(&calls[i].real, (void (*)(void))dlsym(handle, calls[i].name));
+	}
 }
 
 /*
