@@ -58,8 +58,7 @@ size_t bulk_give(struct magazine *magazine, bool marks, bool wipe, unsigned clas
 	size_t room = (size_t)(magazine->limit - top), i = 0;
 	uintptr_t end = (uintptr_t)objects[0] + entry_to_end(entry, objects[0]);
 	size_t bytes = (size_t)classes[class].pages << PAGE_SHIFT;
-	uint32_t mark = FREED_MARK;
-	__asm__("" : "+r"(mark)); /* in a register: a compare with memory and constant does not fuse */
+	uint32_t mark = region.freed_mark;
 
 	count = count < room ? count : room;
 	for (; i < count; i++) {

@@ -41,8 +41,7 @@ static inline bool fast_push(void *object)
 		struct magazine *magazine = &thread_frees[entry_class(entry)];
 		if (likely(is_start(entry, object, magazine->divisor))) {
 			void **top = load_relaxed(&magazine->top);
-			uint32_t mark = FREED_MARK;
-			__asm__("" : "+r"(mark)); /* in a register: a compare with memory and constant does not fuse */
+			uint32_t mark = region.freed_mark;
 			if (likely(top != magazine->limit && *mark_of(object) != mark && *top != object)) {
 				*mark_of(object) = mark;
 				__atomic_store_n(top + 1, object, __ATOMIC_RELAXED);

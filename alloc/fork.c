@@ -7,6 +7,9 @@
  * child gets a jemalloc at rest, and may get anything of ours in the middle of a change. Whatever is
  * changed in steps is therefore either committed by one store or can be made anew from what is: the
  * bitmaps and the page map. The child does that here before anything else runs in it.
+ *
+ * glibc lets a thread fork while another is in its prepare handlers. Of two such forks the second waits in reclaim/fork.c's
+ * prepare, which comes before this one and holds its locks until after the fork.
  */
 #define _GNU_SOURCE
 #include "cache.h"

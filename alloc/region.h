@@ -27,6 +27,7 @@ struct region {
 	uintptr_t base;           /* const after region_init */
 	_Atomic uint64_t *map;    /* const after region_init */
 	atomic_size_t size;       /* bytes in use, from base; only grows, under the lock */
+	uint32_t freed_mark;      /* const after region_init: layout.h; here, since free reads this line anyway */
 	size_t window;            /* const after region_init: size never exceeds it */
 	size_t ahead;             /* lock: bytes mapped in the system's eyes, >= size */
 	size_t map_size;          /* lock: bytes of the page map that may be touched */

@@ -74,6 +74,11 @@ bool flavor_is_bp(void)
 	return flavor && flavor == dlsym(RTLD_DEFAULT, "urcu_bp_flavor");
 }
 
+bool flavor_is_signal(const struct rcu_flavor_struct *flavor)
+{
+	return flavor && flavor == dlsym(RTLD_DEFAULT, "urcu_signal_flavor");
+}
+
 bool flavor_wait_begin(const char *call)
 {
 	const struct rcu_flavor_struct *flavor = flavor_get();

@@ -21,6 +21,9 @@ bool flavor_is_qsbr(void);
 /* Asks the loader each time, as above. */
 bool flavor_is_bp(void);
 
+/* Is that the one that signals its readers? As flavor_is_bp. */
+bool flavor_is_signal(const struct rcu_flavor_struct *flavor);
+
 /*
  * interpose.c, if it is there: finds liburcu's calls. By whoever needs the first grace period, for the worker: that one
  * may be waited for by a thread inside dlopen or dlclose, whose lock dlsym takes.

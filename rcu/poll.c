@@ -8,7 +8,7 @@
 
 #include <dlfcn.h>
 
-#define STRIDE 4096 /* from a counter of ours to the next: liburcu's own steps are of 2 */
+#define STRIDE (1ul << 20) /* from a counter of ours to the next: liburcu's own steps, of 2, do not get there while one is stored */
 /*
  * From one begin to the next, if there is more than one reader: each then finds the counter in another's cache, and has three
  * fences to pass, some 200 ns. The only reader is mostly the one that retires.

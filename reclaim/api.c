@@ -209,6 +209,8 @@ void qslab_free_q_flush_rcu(struct qslab_free_q *q)
 
 int qslab_rcu_set_flavor(const struct rcu_flavor_struct *flavor)
 {
+	if (flavor_is_signal(flavor))
+		return EINVAL;
 	return flavor_set(flavor) ? 0 : EBUSY;
 }
 

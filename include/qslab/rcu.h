@@ -176,7 +176,8 @@ QSLAB_API void qslab_free_q_flush_rcu(struct qslab_free_q *q);
 
 /*
  * The liburcu flavour whose readers are waited for, for instance &urcu_memb_flavor. Before the first use of this
- * header; later it returns EBUSY. 0 if it took effect. Default: urcu_qsbr_flavor.
+ * header; later it returns EBUSY. 0 if it took effect. Default: urcu_qsbr_flavor. EINVAL for urcu_signal_flavor: its
+ * grace periods need every reader to take a signal, and a thread that forks takes none.
  */
 QSLAB_API int qslab_rcu_set_flavor(const struct rcu_flavor_struct *flavor);
 

@@ -1,9 +1,13 @@
 /* A fork handler that was registered before the allocator's own constructor ran may allocate in the child. */
 #define _GNU_SOURCE
-#include "child.h"
-
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define FORKS 200
 
@@ -41,8 +45,11 @@ static bool ends_well(pid_t child)
 
 int main(void)
 {
-	for (size_t i = 1; i <= 4; i++)
-		start(exchanging, (void *)i, false);
+	for (size_t i = 1; i <= 4; i++) {
+		pthread_t thread;
+		if (pthread_create(&thread, NULL, exchanging, (void *)i))
+			return 1;
+	}
 	for (int i = 0; i < FORKS; i++) {
 		pid_t child = fork();
 		if (child == 0)

@@ -1,6 +1,9 @@
 /* The same promises whatever flavour the readers use. Every test is a process of its own. */
 #include "retire.h"
 
+#include <dlfcn.h>
+#include <errno.h>
+
 static const struct rcu_flavor_struct *flavor;
 
 static void use(const struct rcu_flavor_struct *chosen)
@@ -298,3 +301,14 @@ Test(flavors, memb_fork_between, .disabled = NO_THREADS_IN_CHILD) { forks_in_bet
 Test(flavors, mb_fork_between, .disabled = NO_THREADS_IN_CHILD) { forks_in_between(&urcu_mb_flavor, true); }
 Test(flavors, memb_fork_first, .disabled = NO_THREADS_IN_CHILD) { forks_in_between(&urcu_memb_flavor, false); }
 Test(flavors, mb_fork_first, .disabled = NO_THREADS_IN_CHILD) { forks_in_between(&urcu_mb_flavor, false); }
+
+/* A thread that forks would wait for a grace period that waits for its signal. */
+Test(flavors, signal_is_refused)
+{
+	void *library = dlopen("liburcu-signal.so.8", RTLD_NOW | RTLD_GLOBAL);
+	const struct rcu_flavor_struct *signals = library ? dlsym(library, "urcu_signal_flavor") : NULL;
+
+	if (signals) /* later liburcus have none */
+		cr_assert_eq(qslab_rcu_set_flavor(signals), EINVAL);
+	cr_assert_eq(qslab_rcu_set_flavor(&urcu_qsbr_flavor), 0);
+}
