@@ -128,10 +128,10 @@ static inline void *slab_object(const struct slab *slab, unsigned index)
 
 /*
  * A hint against double frees: free leaves a mark in an object's third 4 bytes, malloc clears it. (Of 8, a look right
- * after a narrower store there stalls: 1.2 ns more in pair-16.) A marked object may be free already, and is looked for in all magazines and its slab; any other only if it is the last one freed.
- * Nothing else depends on the mark: a program that overwrites or copies it loses or delays nothing. It is drawn for each process:
- * with a number that programs use, or that somebody may send, each free of an object that has it there would look for it in all
- * threads' magazines, 97 us beside a hundred.
+ * after a narrower store there stalls: 1.2 ns more in pair-16.) A marked object may be free already, and is looked for in all
+ * magazines and its slab; any other only if it is the last one freed. Nothing else depends on the mark: a program that overwrites
+ * or copies it loses or delays nothing. It is drawn for each process: with a number that programs use, or that somebody may
+ * send, each free of an object that has it there would look in all threads' magazines, 97 us beside a hundred threads.
  */
 static inline uint32_t *mark_of(const void *object)
 {

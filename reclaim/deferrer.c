@@ -167,9 +167,9 @@ bool deferrer_append(const char *call, unsigned class, void *object, size_t size
 	int saved = errno;
 	struct deferrer *deferrer = NULL;
 
-	if (likely(!lock_is_mine(&deferrers.lock))) /* else inside fork, as in donate */
-		deferrer = get();
-	if (!deferrer && (lock_is_mine(&deferrers.lock) || !(deferrer = late_deferrer()))) {
+	if (likely(!lock_is_mine(&deferrers.lock)) && !(deferrer = get())) /* else inside fork, as in donate */
+		deferrer = late_deferrer();
+	if (!deferrer) {
 		errno = saved;
 		return false;
 	}

@@ -16,7 +16,7 @@ static _Thread_local bool locked_for_fork __attribute__((tls_model("initial-exec
 /* alloc's slab_undertaker. */
 static void bury(struct slab *slab)
 {
-	lock_take(&graves.lock);
+	bool taken = lock_take_for_fork(&graves.lock); /* else inside fork, in a handler of another library's */
 	slab->next = NULL;
 	slab->cookie = grace_cookie();
 	if (graves.first)
@@ -24,7 +24,8 @@ static void bury(struct slab *slab)
 	else
 		graves.first = slab;
 	graves.last = slab;
-	lock_drop(&graves.lock);
+	if (taken)
+		lock_drop(&graves.lock);
 	reclaimer_mention();
 }
 

@@ -8,8 +8,8 @@
  *
  * Unless a call says otherwise: any thread may call it at any time, including from destructors that run
  * after the thread's own state is gone; it must not be called from a signal handler; it never waits for
- * another thread's progress except for short internal locks on slow paths; and misuse (a pointer that is
- * not the start of a live object) prints one line to stderr and aborts.
+ * another thread's progress except for short internal locks on slow paths; it is no cancellation point; and misuse
+ * (a pointer that is not the start of a live object) prints one line to stderr and aborts.
  *
  * Link it rather than dlopen it: it has more static TLS than glibc keeps for libraries that come late, so
  * dlopen fails and says so unless GLIBC_TUNABLES=glibc.rtld.optional_static_tls=8192. Once there it stays:

@@ -14,7 +14,7 @@
  *     destructors; but not from a signal handler (qslab_free_rcu_nolock is for that).
  *   - Nothing waits and nothing is a quiescent state of the caller, save calls named _wait, _barrier or
  *     _mightsleep. Under QSBR a wait is a quiescent state: every pointer the caller borrowed dies.
- *   - errno is kept unless an error is documented.
+ *   - errno is kept unless an error is documented. No call is a cancellation point, those that wait included.
  *   - Misuse (a foreign or interior pointer) prints one line to stderr and aborts.
  *
  * Finding misuse, by environment, in any program; both cost nothing when off:

@@ -1,6 +1,8 @@
 /* fork while grace periods are in flight and other threads read and defer. */
 #include "retire.h"
 
+#include <qslab/cache.h>
+
 enum { READERS = 3, UPDATERS = 2, SLOTS = 64 };
 
 struct element {
@@ -223,13 +225,19 @@ static void signal_inside(void)
 }
 
 /* The locks of reclaim/ are held then: malloc does without its deferrer, and what is retired is chained. */
+enum { TYPED = 3000, TYPED_AT_ONCE = TYPED / 3 };
 static atomic_bool allocates;
+static struct qslab_cache *typed_cache; /* its slabs are buried as they empty */
+static void *typed[TYPED];
+static int typed_left;
 static void allocate_inside(void)
 {
 	struct rcu_ptr *objects[300];
 
 	if (!atomic_load(&allocates))
 		return;
+	for (int i = 0; i < TYPED_AT_ONCE && typed_left; i++)
+		qslab_cache_free(typed_cache, typed[--typed_left]);
 	for (int i = 0; i < 300; i++)
 		objects[i] = qslab_malloc(64);
 	for (int i = 0; i < 300; i++)
@@ -275,7 +283,10 @@ Test(fork_rcu, from_a_signal_inside_fork, .disabled = NO_FORK)
 Test(fork_rcu, other_handlers_allocate, .disabled = NO_FORK)
 {
 	alarm(60);
+	typed_cache = qslab_cache_create("typed", 200, 0, QSLAB_CACHE_TYPESAFE_BY_RCU, NULL);
 	for (int round = 0; round < 4; round++) {
+		for (typed_left = 0; typed_left < TYPED; typed_left++)
+			typed[typed_left] = qslab_cache_alloc(typed_cache);
 		for (int i = 0; round && i < 5000; i++) /* in the first round this thread has no deferrer yet */
 			qslab_free_rcu_mightsleep(qslab_malloc(64));
 		atomic_store(&allocates, true);
@@ -290,8 +301,11 @@ Test(fork_rcu, other_handlers_allocate, .disabled = NO_FORK)
 		int status;
 		cr_assert_eq(waitpid(child, &status, 0), child);
 		cr_assert_eq(status, 0);
+		while (typed_left)
+			qslab_cache_free(typed_cache, typed[--typed_left]);
 	}
 	qslab_rcu_barrier();
+	cr_assert_eq(qslab_cache_destroy(typed_cache), 0);
 }
 
 /* ---- a handler that forks while the code it interrupted waits for a lock that another thread has --------------------- */
