@@ -290,6 +290,8 @@ struct span span_alloc_least(size_t *pages, size_t most, size_t alignment, bool 
 
 	if (FAULT(SPAN) || *pages > PTRDIFF_MAX >> PAGE_SHIFT)
 		return span;
+	if (alignment > PAGE_SIZE)
+		most = *pages; /* as long as asked: who aligns to the system's page may count on whole ones */
 	lock_take(&cache.lock);
 	for (size_t length = *pages; length <= most; length = span_whole(length + 1)) {
 		span = take_cached(length, alignment);
