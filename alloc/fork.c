@@ -66,7 +66,7 @@ static void child(void)
 }
 
 /* Also from the first registration of any library whose constructor comes earlier (atfork.c). */
-__attribute__((constructor(101))) void allocator_start(void)
+void allocator_start(void)
 {
 	static bool started;
 
@@ -78,4 +78,10 @@ __attribute__((constructor(101))) void allocator_start(void)
 	profile_start();
 	segment_init();
 	pthread_atfork(prepare, parent, child);
+}
+
+/* Not allocator_start itself: of a function that was declared before, gcc 12 forgets the number. */
+__attribute__((constructor(101))) static void start(void)
+{
+	allocator_start();
 }
