@@ -88,15 +88,12 @@ static bool reserve(void)
 	return false;
 }
 
-static bool place_window(void)
+static bool place_window(uint64_t seed)
 {
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+	(void)seed;
 	return false; /* their shadow memory lies where the window would */
 #else
-	uint64_t seed = (uintptr_t)&region >> PAGE_SHIFT;
-	const void *random = (const void *)getauxval(AT_RANDOM);
-	if (random)
-		memcpy(&seed, random, sizeof seed);
 	for (unsigned attempt = 0; attempt < 8; attempt++, seed = seed * 6364136223846793005u + 1) {
 		uintptr_t at = WINDOW_LOWEST + (seed >> 20) % WINDOW_PLACES * GIB;
 		if (map_at(at, MAP_STEP)) {
@@ -117,23 +114,23 @@ static bool place_window(void)
  * Of both words that the kernel gives a process: libc keeps secrets of its own in them, and a mark can be read where memory is not
  * cleared.
  */
-static uint32_t draw_mark(void)
+static uint32_t draw_mark(const uint64_t words[2])
 {
-	uint64_t words[2] = {1, 1};
-	const void *random = (const void *)getauxval(AT_RANDOM);
-
-	if (random)
-		memcpy(words, random, sizeof words);
 	uint32_t mark = (uint32_t)((words[0] ^ words[1] * 0x9e3779b97f4a7c15u) * 6364136223846793005u >> 32);
 	return mark ? mark : 1; /* 0 is the mark of a live one */
 }
 
 bool region_init(void)
 {
-	region.freed_mark = draw_mark();
+	uint64_t words[2] = {(uintptr_t)&region >> PAGE_SHIFT, 0};
+	const void *random = (const void *)getauxval(AT_RANDOM);
+
+	if (random)
+		memcpy(words, random, sizeof words);
+	region.freed_mark = draw_mark(words);
 	size_t page = getauxval(AT_PAGESZ);
 	system_page = page > system_page ? page : system_page;
-	return place_window() || reserve();
+	return place_window(words[0]) || reserve();
 }
 
 /* Lock held. The page map must cover [0, end) before size says that the region does. */

@@ -138,17 +138,23 @@ bool poll_begin(void)
 {
 	if (!poll_is_on() || pthread_mutex_trylock(&readers.lock))
 		return false;
-	bool begun = walk();
+	bool closed = walk();
 	polling.asked = readers.count;
 	pthread_mutex_unlock(&readers.lock);
 	MARK(poll_walked);
-	polling.misses = begun ? 0 : polling.misses + 1;
-	begun = begun && publish();
-	if (begun && polling.asked > 1)
-		polling.began = sleep_clock_exact();
-	if (!begun && (!polling.misses || polling.misses == MISSES_MOST))
+	if (!closed) {
+		if (++polling.misses == MISSES_MOST)
+			set_on(false);
+		return false;
+	}
+	polling.misses = 0;
+	if (!publish()) {
 		set_on(false);
-	return begun;
+		return false;
+	}
+	if (polling.asked > 1)
+		polling.began = sleep_clock_exact();
+	return true;
 }
 
 #ifdef __SANITIZE_THREAD__ /* it does not see what liburcu does: tests/reclaim/tsan_urcu.c tells it */

@@ -29,11 +29,13 @@ static inline void sleep_wake_all(atomic_uint *word)
 	errno = saved;
 }
 
-/* Between two looks, with the lock held, at readers that will be past soon: a nap without it. Keeps no errno. */
+/* Between two looks, with the lock held, at readers that will be past soon: a nap without it. */
 static inline void sleep_beside(pthread_mutex_t *lock, unsigned turn)
 {
+	int saved = errno;
 	pthread_mutex_unlock(lock);
 	syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &(struct timespec){0, turn < 100 ? 20000 : 1000000}, NULL);
+	errno = saved;
 	pthread_mutex_lock(lock);
 }
 

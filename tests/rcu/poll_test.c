@@ -63,6 +63,18 @@ static void end(struct puppet *puppet)
 	pthread_join(puppet->thread, NULL);
 }
 
+static void start_reader(struct puppet *puppet)
+{
+	start(puppet);
+	tell(puppet, urcu_qsbr_register_thread);
+}
+
+static void end_reader(struct puppet *puppet)
+{
+	tell(puppet, urcu_qsbr_unregister_thread);
+	end(puppet);
+}
+
 /* liburcu's own, past us. */
 static void past(const char *name)
 {
@@ -131,8 +143,7 @@ Test(poll, who_is_offline_or_leaves_has_passed)
 	struct puppet *all[] = {&away, &goes, &leaves, &returns};
 
 	for (int i = 0; i < 4; i++) {
-		start(all[i]);
-		tell(all[i], urcu_qsbr_register_thread);
+		start_reader(all[i]);
 	}
 	poll_start();
 	tell(&away, urcu_qsbr_thread_offline);
@@ -154,8 +165,7 @@ Test(poll, who_is_offline_or_leaves_has_passed)
 	cr_assert(poll_passed());
 	tell(&leaves, urcu_qsbr_register_thread);
 	for (int i = 0; i < 4; i++) {
-		tell(all[i], urcu_qsbr_unregister_thread);
-		end(all[i]);
+		end_reader(all[i]);
 	}
 }
 
@@ -171,8 +181,7 @@ Test(poll, nothing_begins_beside_a_reader_unseen)
 				tell(&unseen, registers_unseen);
 			if (i == 2)
 				continue;
-			start(&seen[i]);
-			tell(&seen[i], urcu_qsbr_register_thread);
+			start_reader(&seen[i]);
 		}
 		tell(&unseen, urcu_qsbr_thread_offline); /* even then: it may come back unseen */
 		if (when == 0)
@@ -191,8 +200,7 @@ Test(poll, nothing_begins_beside_a_reader_unseen)
 		enter();
 		cr_assert(poll_begin() && poll_passed(), "it is gone");
 		for (int i = 0; i < 2; i++) {
-			tell(&seen[i], urcu_qsbr_unregister_thread);
-			end(&seen[i]);
+			end_reader(&seen[i]);
 		}
 		end(&unseen);
 	}
@@ -203,9 +211,8 @@ Test(poll, goes_on_after_a_reader_that_was_half_there)
 {
 	struct puppet seen, unseen;
 
-	start(&seen);
+	start_reader(&seen);
 	start(&unseen);
-	tell(&seen, urcu_qsbr_register_thread);
 	poll_leave();
 	tell(&seen, urcu_qsbr_thread_offline);
 	enter();
@@ -216,8 +223,7 @@ Test(poll, goes_on_after_a_reader_that_was_half_there)
 		tell(&unseen, leaves_unseen);
 		cr_assert(poll_begin() && poll_passed());
 	}
-	tell(&seen, urcu_qsbr_unregister_thread);
-	end(&seen);
+	end_reader(&seen);
 	end(&unseen);
 }
 
@@ -226,10 +232,9 @@ Test(poll, nothing_begins_beside_one_of_liburcus_own)
 {
 	struct puppet seen, unseen, other;
 
-	start(&seen);
+	start_reader(&seen);
 	start(&unseen);
 	start(&other);
-	tell(&seen, urcu_qsbr_register_thread);
 	poll_start();
 	for (int i = 0; i < 20; i++) {
 		tell(&unseen, registers_unseen);
@@ -252,8 +257,7 @@ Test(poll, nothing_begins_beside_one_of_liburcus_own)
 		cr_assert(poll_begin() && poll_passed());
 		tell(&seen, urcu_qsbr_thread_online);
 	}
-	tell(&seen, urcu_qsbr_unregister_thread);
-	end(&seen);
+	end_reader(&seen);
 	end(&unseen);
 	end(&other);
 }
@@ -263,8 +267,7 @@ Test(poll, enters_by_exactly_one_step)
 {
 	struct puppet seen;
 
-	start(&seen);
-	tell(&seen, urcu_qsbr_register_thread);
+	start_reader(&seen);
 	tell(&seen, urcu_qsbr_thread_offline);
 	enter();
 	cr_assert(poll_is_on());
@@ -278,8 +281,7 @@ Test(poll, enters_by_exactly_one_step)
 	cr_assert(!poll_is_on());
 	enter();
 	cr_assert(poll_is_on());
-	tell(&seen, urcu_qsbr_unregister_thread);
-	end(&seen);
+	end_reader(&seen);
 }
 
 /* That there was a reader all the while is enough, whoever else comes and goes. */
@@ -287,10 +289,9 @@ Test(poll, enters_though_readers_come_and_go)
 {
 	struct puppet stays, goes, comes;
 
-	start(&stays);
+	start_reader(&stays);
 	start(&goes);
 	start(&comes);
-	tell(&stays, urcu_qsbr_register_thread);
 	tell(&stays, urcu_qsbr_thread_offline);
 	tell(&goes, urcu_qsbr_register_thread);
 	tell(&goes, urcu_qsbr_thread_offline);
@@ -329,9 +330,8 @@ Test(poll, enters_by_its_own_step)
 {
 	struct puppet seen, unseen;
 
-	start(&seen);
+	start_reader(&seen);
 	start(&unseen);
-	tell(&seen, urcu_qsbr_register_thread);
 	tell(&seen, urcu_qsbr_thread_offline);
 	enter();
 	for (int i = 0; i < 20; i++) {
@@ -352,8 +352,7 @@ Test(poll, enters_by_its_own_step)
 		cr_assert(!poll_is_on(), "the step was another's");
 		tell(&unseen, leaves_unseen);
 	}
-	tell(&seen, urcu_qsbr_unregister_thread);
-	end(&seen);
+	end_reader(&seen);
 	end(&unseen);
 }
 
@@ -362,8 +361,7 @@ Test(poll, overwritten)
 {
 	struct puppet seen;
 
-	start(&seen);
-	tell(&seen, urcu_qsbr_register_thread);
+	start_reader(&seen);
 	poll_start();
 	for (int i = 0; i < 100; i++) {
 		unsigned long read = counter();
@@ -386,8 +384,7 @@ Test(poll, overwritten)
 		tell(&seen, urcu_qsbr_quiescent_state);
 		cr_assert(poll_passed());
 	}
-	tell(&seen, urcu_qsbr_unregister_thread);
-	end(&seen);
+	end_reader(&seen);
 }
 
 Test(poll, many_readers_are_the_workers)
@@ -395,8 +392,7 @@ Test(poll, many_readers_are_the_workers)
 	static struct puppet puppets[POLL_READERS + 1];
 
 	for (int i = 0; i < POLL_READERS; i++) {
-		start(&puppets[i]);
-		tell(&puppets[i], urcu_qsbr_register_thread);
+		start_reader(&puppets[i]);
 	}
 	poll_start();
 	cr_assert(poll_begin());
@@ -405,16 +401,14 @@ Test(poll, many_readers_are_the_workers)
 		tell(&puppets[i], urcu_qsbr_thread_offline);
 	}
 	cr_assert(poll_passed());
-	start(&puppets[POLL_READERS]);
-	tell(&puppets[POLL_READERS], urcu_qsbr_register_thread);
+	start_reader(&puppets[POLL_READERS]);
 	cr_assert(!poll_begin());
 	tell(&puppets[POLL_READERS], urcu_qsbr_unregister_thread);
 	enter();
 	cr_assert(poll_begin() && poll_passed());
 	for (int i = 0; i <= POLL_READERS; i++) {
 		if (i < POLL_READERS)
-			tell(&puppets[i], urcu_qsbr_unregister_thread);
-		end(&puppets[i]);
+			end_reader(&puppets[i]);
 	}
 }
 
@@ -423,8 +417,7 @@ Test(poll, urgent_while_the_worker_runs_is_not_after)
 {
 	struct puppet seen;
 
-	start(&seen);
-	tell(&seen, urcu_qsbr_register_thread);
+	start_reader(&seen);
 	tell(&seen, urcu_qsbr_thread_offline);
 	enter();
 	tell(&seen, urcu_qsbr_thread_online);
@@ -442,6 +435,5 @@ Test(poll, urgent_while_the_worker_runs_is_not_after)
 	cr_assert(!atomic_load(&grace.urgent));
 	while (!grace_poll(cookie))
 		sched_yield();
-	tell(&seen, urcu_qsbr_unregister_thread);
-	end(&seen);
+	end_reader(&seen);
 }
