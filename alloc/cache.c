@@ -71,6 +71,7 @@ struct qslab_cache *cache_create(const struct cache_wish *wish)
 		errno = ENOMEM;
 		return NULL;
 	}
+	/* With a seal an object of nearly MEDIUM_MAX fits no size class: it has slabs of its own, and no seal there. */
 	*cache = (struct qslab_cache){
 		.object_size = wish->size,
 		.flags = wish->flags,

@@ -13,7 +13,8 @@
  *   - errno is kept unless an error is documented. Misuse prints one line to stderr and aborts.
  *
  * A cache without flags and without a constructor is merged: another name for the size class of qslab_malloc(size), as
- * fast and with nothing of its own. Every other has slabs of its own; at most 173 of these exist at once.
+ * fast and with nothing of its own. Every other has slabs of its own, and so, in the hardened mode, has one of objects of
+ * nearly 256 KiB; at most 173 of these exist at once.
  * Cost: as qslab_malloc and qslab_free; plain free on an object of slabs of its own is a little dearer.
  */
 #ifndef QSLAB_CACHE_H

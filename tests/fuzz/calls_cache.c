@@ -7,6 +7,7 @@
 #define FLAGS_KNOWN 31u
 #define CTOR_ERROR EDOM
 #define SIZE_MOST ((size_t)256 << 10)
+#define SEAL_SIZE 8 /* what the hardened mode adds to an object */
 
 static unsigned char magics[3];
 static atomic_int fail_next, failures;
@@ -83,7 +84,8 @@ void do_create(struct script *script)
 	pool->size = size;
 	pool->align = align;
 	pool->flags = flags;
-	pool->own = ctor || flags & ~(unsigned)QSLAB_CACHE_HWALIGN;
+	pool->own = ctor || flags & ~(unsigned)QSLAB_CACHE_HWALIGN ||
+	            (model_modes & HARDENED && size > SIZE_MOST - SEAL_SIZE);
 	pool->magic = ctor ? &magics[which - 1] : NULL;
 	pool->live = 0;
 }
