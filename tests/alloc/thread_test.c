@@ -2,8 +2,16 @@
 #include "alloc/thread.h"
 #include "check.h"
 
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static void *left_behind[64];
 
@@ -139,4 +147,40 @@ Test(threads, late_calls_from_destructors)
 	struct qslab_memory memory;
 	qslab_memory(&memory);
 	cr_assert_leq(memory.live, 200 * 64, "%zu live, %zu large", memory.live, memory.live_large);
+}
+
+/* ---- waiting for a lock ---- */
+
+#define UNLESS(number, skip) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, skip)
+
+/* In a sandbox whose threads may wait for each other, but not sleep. False: none can be had here. */
+static bool forbid_sleep(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		UNLESS(SYS_nanosleep, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL),
+		UNLESS(SYS_clock_nanosleep, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+
+	return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) && !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+
+Test(threads, a_sandbox_without_sleep_lets_them_wait)
+{
+	int status;
+	pid_t child = fork();
+	if (!child) {
+		if (!forbid_sleep())
+			_exit(77);
+		errno = EXDEV;
+		for (unsigned turn = 60; turn < 70; turn++) /* spins, then naps */
+			wait_turn(turn);
+		_exit(errno != EXDEV);
+	}
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_assert(status == 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 77), "status %#x", status);
 }
