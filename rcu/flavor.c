@@ -85,7 +85,8 @@ bool flavor_wait_begin(const char *call)
 
 	if (!flavor || !flavor->read_ongoing())
 		return false;
-	if (!flavor_is_qsbr()) {
+	flavor->thread_offline(); /* of QSBR, whichever copy: the others' does nothing, and their section goes on */
+	if (flavor->read_ongoing()) {
 		char line[160];
 		int length = snprintf(line, sizeof line, "qslab: %s: called inside a read-side section, which it would wait for\n",
 		                      call);
@@ -93,7 +94,6 @@ bool flavor_wait_begin(const char *call)
 			abort();
 		abort();
 	}
-	flavor->thread_offline();
 	return true;
 }
 

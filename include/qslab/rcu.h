@@ -176,8 +176,10 @@ QSLAB_API void qslab_free_q_flush_rcu(struct qslab_free_q *q);
 
 /*
  * The liburcu flavour whose readers are waited for, for instance &urcu_memb_flavor. Before the first use of this
- * header; later it returns EBUSY. 0 if it took effect. Default: urcu_qsbr_flavor. EINVAL for urcu_signal_flavor: its
- * grace periods need every reader to take a signal, and a thread that forks takes none.
+ * header; later it returns EBUSY. 0 if it took effect. Default: urcu_qsbr_flavor, as the dynamic linker finds it: who
+ * has a copy that it does not see (liburcu-qsbr.a in a program, its names hidden) names that here, or nobody waits for
+ * its readers. EINVAL for urcu_signal_flavor: its grace periods need every reader to take a signal, and a thread that
+ * forks takes none.
  */
 QSLAB_API int qslab_rcu_set_flavor(const struct rcu_flavor_struct *flavor);
 

@@ -144,6 +144,25 @@ Test(flavors, memb_inside) { inside_a_section(&urcu_memb_flavor); }
 Test(flavors, mb_inside) { inside_a_section(&urcu_mb_flavor); }
 Test(flavors, bp_inside) { inside_a_section(&urcu_bp_flavor); }
 
+/* A program may have a liburcu inside that nobody else sees: the flavor it names is not the one that is found. */
+Test(flavors, qsbr_of_its_own)
+{
+	struct rcu_flavor_struct copy = urcu_qsbr_flavor;
+
+	use(&copy);
+	struct account before = account_open();
+	flavor->register_thread();
+	for (int i = 0; i < CALLS * 20; i++) {
+		void *object = qslab_malloc(200);
+		calls[i % CALLS].retire(object, link_at(object, 96));
+	}
+	qslab_rcu_wait(qslab_rcu_start()); /* as of any QSBR reader: a quiescent state, and it is online after it */
+	qslab_rcu_barrier();
+	cr_assert(flavor->read_ongoing());
+	flavor->unregister_thread();
+	account_balances(&before, CALLS * 20);
+}
+
 static void ends_well(pid_t child, int round)
 {
 	int status;
