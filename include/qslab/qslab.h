@@ -13,7 +13,8 @@
  *
  * Link it rather than dlopen it: it has more static TLS than glibc keeps for libraries that come late, so
  * dlopen fails and says so unless GLIBC_TUNABLES=glibc.rtld.optional_static_tls=8192. Once there it stays:
- * dlclose does not unload it.
+ * dlclose does not unload it. A plugin with libqslab.a inside has to stay as well: it is linked with -Wl,-z,nodelete,
+ * as pkg-config --static and qslab::static do.
  *
  * Hardened mode: QSLAB_OPTIONS=harden in the environment (or QSLAB_HARDEN=1, or a build with -DQSLAB_HARDEN=ON). Overflows
  * and underflows by a run of writes, double frees, writes after free, and wrong sizes given to a sized free end the process
