@@ -130,6 +130,9 @@ static struct allocator *locate(struct source *source, bool known, size_t *count
 			fail(why, "%s: what it publishes of its memory is damaged", source->name);
 		else if (source->live && !mappings.count && (known || (kill(source->pid, 0) && errno == ESRCH)))
 			fail(why, "%s: ended while it was read", source->name);
+		else if (source->cut)
+			fail(why, "%s: was cut short (ulimit -c, or the disk was full): what qslab publishes is not in it",
+			     source->name);
 		else
 			fail(why, "%s: %s", source->name, known ? "runs another program now" : "does not run on qslab");
 		free(found);

@@ -61,6 +61,7 @@ struct source {
 	char name[288]; /* for messages: "process 12", "core.12" */
 	int pid;        /* 0: not known */
 	bool live;
+	bool cut;       /* a core file that ends before what its headers promise */
 	int error;      /* errno of the read that could do no more */
 	int64_t now;    /* nanosecond of CLOCK_MONOTONIC at the latest `map`; 0 if that is not known */
 };

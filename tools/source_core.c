@@ -277,6 +277,7 @@ static bool take_headers(struct core *core)
 		Elf64_Phdr p;
 		memcpy(&p, core->bytes + header.e_phoff + i * sizeof p, sizeof p);
 		uint64_t filed = p.p_offset < size ? size - p.p_offset : 0;
+		core->source.cut |= filed < p.p_filesz;
 		filed = p.p_filesz < filed ? p.p_filesz : filed;
 		filed = filed < left ? filed : left;
 		left -= filed;

@@ -85,7 +85,8 @@ if [ -n "$core" ]; then
 	head -c 1000000 "$core" >cut
 	[[ $core == "$work"/* || $core == core.* ]] || rm -f "$core"
 	timeout 60 "$tool" core cut >out 2>err
-	[ $? -eq 1 ] && [ "$(wc -l <err)" -eq 1 ] || fail "a core file that was cut off: $(cat out err)"
+	[ $? -eq 1 ] && [ "$(wc -l <err)" -eq 1 ] && grep -q '^qslab: cut: was cut short' err ||
+		fail "a core file that was cut off: $(cat out err)"
 else
 	echo "note: no core file could be had"
 fi
