@@ -170,6 +170,22 @@ void debug_empty_quarantine(void)
 	lock_drop(&quarantine.lock);
 }
 
+size_t debug_quarantined(bool large)
+{
+	size_t bytes = 0;
+
+	if (!tracking)
+		return 0;
+	lock_take(&quarantine.lock);
+	for (size_t i = quarantine.head; i != quarantine.tail; i++) {
+		const struct waiting *waiting = &quarantine.ring[i % QUARANTINE_OBJECTS];
+		if ((entry_class(entry_of(waiting->object)) == CLASS_LARGE) == large)
+			bytes += waiting->size;
+	}
+	lock_drop(&quarantine.lock);
+	return bytes;
+}
+
 void debug_each_quarantined(void (*callback)(void *object, void *argument), void *argument)
 {
 	lock_take(&quarantine.lock);

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "stats.h"
+#include "debug.h"
 #include "harden.h"
 #include "heap.h"
 #include "large.h"
@@ -49,10 +50,13 @@ void qslab_memory(struct qslab_memory *memory)
 	memset(memory, 0, sizeof *memory);
 	for (struct heap *heap = heap_first(); heap; heap = heap->all_next)
 		count_heap(heap, memory);
-	memory->magazines += load_relaxed(&heap_stock) + profile_shadow_bytes() + harden_quarantined();
+	memory->magazines += load_relaxed(&heap_stock) + profile_shadow_bytes() + harden_quarantined() + debug_quarantined(false);
 	memory->live -= memory->live > memory->magazines ? memory->magazines : memory->live;
+	size_t kept_large = debug_quarantined(true);
 	memory->live_large = large_bytes();
+	memory->live_large -= memory->live_large > kept_large ? kept_large : memory->live_large;
 	memory->live += memory->live_large;
+	memory->magazines += kept_large;
 
 	struct span_stats spans;
 	span_stats(&spans);

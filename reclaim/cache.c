@@ -262,15 +262,20 @@ size_t qslab_cache_destroy(struct qslab_cache *cache)
 	return 0;
 }
 
-struct class_links {
+struct class_count {
 	unsigned class;
 	size_t count;
 };
 
 static void count_link(const struct rcu_ptr *link, void *argument)
 {
-	struct class_links *links = argument;
-	links->count += entry_class(entry_of(link)) == links->class;
+	struct class_count *count = argument;
+	count->count += entry_class(entry_of(link)) == count->class;
+}
+
+static void count_object(void *object, void *argument)
+{
+	count_link(object, argument);
 }
 
 void cache_stats(const struct qslab_cache *cache, struct qslab_cache_stats *stats)
@@ -287,10 +292,12 @@ void cache_stats(const struct qslab_cache *cache, struct qslab_cache_stats *stat
 	memcpy(stats->name, cache->name, sizeof stats->name);
 	if (stats->merged)
 		return;
-	struct class_links links = {cache->class, 0};
+	struct class_count links = {cache->class, 0}, quarantined = links;
 	reclaimer_hold(); /* or it frees what was counted as deferred */
 	deferrers_count_class(cache->class, &stats->deferred, &stats->ready);
 	chain_each(count_link, &links);
+	if (tracking)
+		debug_each_quarantined(count_object, &quarantined);
 	class_count(cache->class, &counts);
 	reclaimer_go_on();
 	stats->deferred += links.count;
@@ -298,7 +305,7 @@ void cache_stats(const struct qslab_cache *cache, struct qslab_cache_stats *stat
 	stats->bytes = counts.pages << PAGE_SHIFT;
 	stats->total = counts.objects;
 	stats->slab_free = counts.slab_free;
-	stats->magazines = counts.magazines;
+	stats->magazines = counts.magazines + quarantined.count;
 	size_t rest = stats->deferred + stats->ready + stats->slab_free + stats->magazines;
 	stats->live = stats->total > rest ? stats->total - rest : 0;
 }

@@ -124,7 +124,7 @@ struct qslab_cache_stats {
 	size_t total;        /* objects in slabs */
 	size_t live;         /* the program holds them */
 	size_t deferred;     /* wait for a grace period */
-	size_t magazines;    /* free, in threads' magazines */
+	size_t magazines;    /* free, in threads' magazines or, with QSLAB_RCU_DEBUG, in the quarantine */
 	size_t ready;        /* free, in arrays whose grace period is over */
 	size_t slab_free;    /* free, in slabs */
 };

@@ -341,6 +341,35 @@ static void destroy_beside_quarantine(void)
 		pthread_join(threads[i], NULL);
 }
 
+/* What is in the quarantine is free: nobody's count has it as live. */
+static void counts(void)
+{
+	enum { OBJECTS = 40 };
+	struct qslab_cache *cache = qslab_cache_create("counted", 100, 0, QSLAB_CACHE_ISOLATE, NULL);
+	struct qslab_memory before, after;
+	struct qslab_cache_stats stats;
+	void *of_cache[OBJECTS], *small[OBJECTS], *large;
+
+	qslab_memory(&before);
+	large = qslab_malloc(1 << 20);
+	for (int i = 0; i < OBJECTS; i++) {
+		of_cache[i] = qslab_cache_alloc(cache);
+		small[i] = qslab_malloc(200);
+	}
+	qslab_free(large);
+	for (int i = 0; i < OBJECTS / 2; i++) {
+		qslab_free_rcu_mightsleep(small[i]);
+		qslab_cache_free(cache, of_cache[i]);
+	}
+	qslab_rcu_barrier();
+	qslab_cache_stats(cache, &stats);
+	qslab_memory(&after);
+	size_t live = (stats.stride + qslab_usable_size(small[OBJECTS - 1])) * OBJECTS / 2;
+	if (stats.live != OBJECTS / 2 || after.live_large != before.live_large || after.live != before.live + live ||
+	    stats.total != stats.live + stats.deferred + stats.magazines + stats.ready + stats.slab_free)
+		_exit(8);
+}
+
 static void mixed(void)
 {
 	run_workers();

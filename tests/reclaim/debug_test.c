@@ -17,7 +17,7 @@ static const struct {
 	CASE(hold_on), CASE(hold_on_and_run), CASE(write_before_the_end), CASE(free_and_touch),
 	CASE(free_and_touch_on_altstack), CASE(other_fault), CASE(killed_from_outside), CASE(ignored_from_outside),
 	CASE(mixed),
-	CASE(destroy_beside_quarantine),
+	CASE(destroy_beside_quarantine), CASE(counts),
 };
 
 /* Before Criterion's main; after the library's own constructors. */
@@ -172,6 +172,7 @@ Test(debug, clean)
 	clean("write_before_the_end", 200, "QSLAB_RCU_SAMPLE", "1");
 	clean("mixed", 0, "QSLAB_RCU_DEBUG", "1");
 	clean("destroy_beside_quarantine", 0, "QSLAB_RCU_DEBUG", "1");
+	clean("counts", 0, "QSLAB_RCU_DEBUG", "1");
 }
 
 Test(sample, clean)
