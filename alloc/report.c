@@ -34,6 +34,9 @@ void report_line(const char *format, ...)
 	va_end(arguments);
 	if (length > (int)sizeof line - 2)
 		length = (int)sizeof line - 2;
+	for (int i = 0; i < length; i++)
+		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
+			line[i] = '?';
 	line[length] = '\n';
 	report_write(STDERR_FILENO, line, (size_t)length + 1);
 }

@@ -664,6 +664,26 @@ Test(cache, leaks_are_reported)
 	cr_assert_eq(qslab_cache_destroy(cache), 0);
 }
 
+/* A name that holds control characters makes neither two lines of the report, nor a terminal's command. */
+Test(cache, leaks_are_one_line)
+{
+	struct qslab_cache *cache = qslab_cache_create("a\nb\x1b[2J\x7f", 40, 0, QSLAB_CACHE_ISOLATE, NULL);
+	void *object = qslab_cache_alloc(cache);
+	char line[512] = "";
+	int ends[2], keep = dup(2);
+
+	cr_assert_eq(pipe(ends), 0);
+	dup2(ends[1], 2);
+	size_t leaked = qslab_cache_destroy(cache);
+	dup2(keep, 2);
+	cr_assert_eq(leaked, 1);
+	cr_assert(read(ends[0], line, sizeof line - 1) > 0);
+	cr_assert(strstr(line, "cache 'a?b?[2J?' still has 1 live objects of 40 bytes:"), "%s", line);
+	cr_assert_eq(strchr(line, '\n') + 1, strchr(line, '\0'));
+	qslab_cache_free(cache, object);
+	cr_assert_eq(qslab_cache_destroy(cache), 0);
+}
+
 static void frees_other(void *flags)
 {
 	struct qslab_cache *one = isolated(64), *two = isolated(64);
