@@ -64,13 +64,13 @@ struct rcu_flavor_struct; /* liburcu's */
  * one, else the object is linked through the field. Cost: as qslab_free, plus a share of one grace period.
  */
 #ifdef __cplusplus
-} /* extern "C" */
+extern "C++" { /* whoever includes this in an extern "C" of his own */
 namespace qslab_detail {
 inline struct rcu_ptr *link(struct rcu_ptr *field) { return field; }
 inline struct rcu_ptr *link(struct rcu_head *field) { return reinterpret_cast<struct rcu_ptr *>(field); }
 }
+}
 #define QSLAB_RCU_LINK(field_address) (::qslab_detail::link(field_address))
-extern "C" {
 #else
 #define QSLAB_RCU_LINK(field_address)                                                                     \
 	((struct rcu_ptr *)_Generic((field_address), struct rcu_ptr *: (field_address), struct rcu_head *: (field_address)))

@@ -27,6 +27,12 @@ for compiler in g++ clang++; do
 	printf '#include <qslab/%s>\n' qslab.h rcu.h cache.h stats.h segment.h |
 		$compiler -Wall -Wextra -Wshadow -Werror -pedantic "-I$include" -c -x c++ -o "$work/plain.o" - ||
 		fail "$compiler: the C headers do not compile with -Wshadow"
+	{
+		echo 'extern "C" {'
+		printf '#include <qslab/%s>\n' qslab.h rcu.h cache.h stats.h segment.h
+		echo '} struct s { struct rcu_ptr link; }; void f(s *p); void f(s *p) { qslab_free_rcu(p, link); }'
+	} | $compiler -Wall -Wextra -Werror -pedantic "-I$include" -c -x c++ -o "$work/plain.o" - ||
+		fail "$compiler: the C headers do not compile inside an extern \"C\""
 done
 # beside liburcu's headers that make rcu_barrier a macro, in either order; it stays theirs outside the namespace
 for compiler in g++ clang++; do
