@@ -27,11 +27,16 @@ static void *reads_for_ever(void *unused)
 	return NULL;
 }
 
-static void *retires_for_ever(void *unused)
+/* So far that nobody reaches the hard limit, where a retirement would wait for a reader that never ends. */
+static void *retires_long(void *unused)
 {
 	(void)unused;
-	while (usleep(100) == 0)
+	for (int i = 0; i < 1000; i++) {
 		retire_many(100);
+		usleep(100);
+	}
+	while (pause())
+		;
 	return NULL;
 }
 
@@ -54,8 +59,8 @@ static void run(int way)
 	for (int i = 0; i < (way & 1 ? 2 : 0); i++)
 		pthread_create(&thread, NULL, reads_for_ever, NULL);
 	for (int i = 0; i < (way & 2 ? 2 : 0); i++)
-		pthread_create(&thread, NULL, retires_for_ever, NULL);
-	retire_many(20000);
+		pthread_create(&thread, NULL, retires_long, NULL);
+	retire_many(5000);
 	usleep((unsigned)(way & 12) * 2500);
 	if (way & 16)
 		urcu_qsbr_register_thread();
