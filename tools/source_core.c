@@ -301,7 +301,7 @@ static bool take_headers(struct core *core)
 struct source *source_core(const char *path, struct failure *failure)
 {
 	struct stat status;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO is not waited for */
 
 	if (fd < 0 || fstat(fd, &status)) {
 		fail(failure, "%.200s: %s", path, strerror(errno));

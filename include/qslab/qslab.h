@@ -122,7 +122,7 @@ struct qslab_memory {
 	size_t live;        /* in objects the program holds, rounded up to their class */
 	size_t live_large;  /* the part of live in objects with a span of their own */
 	size_t slab_free;   /* free objects in slabs */
-	size_t magazines;   /* free objects in threads' magazines, and in the quarantine of the modes that have one */
+	size_t magazines;   /* free objects in threads' magazines, or in a quarantine */
 	size_t span_cache;  /* resident spans kept for reuse */
 	size_t source_free; /* dirty in the span source, at most */
 	size_t metadata;    /* descriptors, page map, thread state, committed */

@@ -47,12 +47,24 @@ namespace qslab {
 
 /* ---- memory ------------------------------------------------------------------------------------- */
 
+namespace detail {
+/* What the calls here throw; without exceptions the program ends in abort, as in the standard library. */
+template <class E> [[noreturn]] inline void fail()
+{
+#ifdef __cpp_exceptions
+	throw E();
+#else
+	std::abort();
+#endif
+}
+} /* namespace detail */
+
 /* Uninitialised bytes; throws std::bad_alloc. qslab_free gives them back, whatever the alignment. */
 [[nodiscard]] inline void *allocate(std::size_t size, std::size_t alignment = 16)
 {
 	void *object = alignment <= 16 ? qslab_malloc(size) : qslab_aligned_alloc(alignment, size);
 	if (!object)
-		throw std::bad_alloc();
+		detail::fail<std::bad_alloc>();
 	return object;
 }
 
@@ -68,7 +80,7 @@ template <class T> struct allocator {
 	[[nodiscard]] T *allocate(std::size_t count)
 	{
 		if (count > static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T))
-			throw std::bad_array_new_length();
+			detail::fail<std::bad_array_new_length>();
 		return static_cast<T *>(qslab::allocate(count * sizeof(T), alignof(T)));
 	}
 	void deallocate(T *objects, std::size_t) noexcept { qslab_free(objects); }

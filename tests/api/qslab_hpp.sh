@@ -1,5 +1,5 @@
 # qslab.hpp with every compiler that is here, as C++17 and C++20, with warnings as errors: it compiles, and its
-# program runs; without run-time types it compiles. g++'s once more under the address and undefined-behaviour checks.
+# program runs; without run-time types, or without exceptions, it compiles. g++'s once more under the address and undefined-behaviour checks.
 . "$(dirname "$0")/../programs/common.bash"
 source=$(readlink -f "$(dirname "$0")/qslab_hpp.cpp")
 include=$(readlink -f "$(dirname "$0")/../../include")
@@ -51,11 +51,14 @@ for compiler in g++ clang++; do
 done
 export ASAN_OPTIONS=detect_leaks=0
 try g++ c++17 -fsanitize=address,undefined -fno-sanitize-recover=all
-echo '#include <qslab/qslab.hpp>
+for without in -fno-rtti -fno-exceptions; do
+	echo '#include <qslab/qslab.hpp>
 struct s : qslab::rcu_obj_base<s> { ~s() {} };
-void f(s *p) { p->retire(); qslab::rcu_barrier(); }' |
-	g++ -std=c++17 -fno-rtti -Wall -Wextra -Werror -pedantic "-I$include" -c -x c++ -o "$work/plain.o" - ||
-	fail "-fno-rtti: does not compile"
+void f(s *p) { p->retire(); qslab::rcu_barrier(); }
+void g(qslab::allocator<s> a) { a.deallocate(a.allocate(3), 3); }' |
+		g++ -std=c++17 $without -Wall -Wextra -Werror -pedantic "-I$include" -c -x c++ -o "$work/plain.o" - ||
+		fail "$without: does not compile"
+done
 # what must not compile: a deleter of another type, a base that is not given
 for wrong in 'struct s : qslab::rcu_obj_base<s> {}; void f(s *p) { p->retire([](int *) {}); }' \
 	'struct s; void f(s *p) { qslab::rcu_retire(p); }'; do
