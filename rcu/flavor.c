@@ -41,9 +41,14 @@ bool flavor_set(const struct rcu_flavor_struct *flavor)
 	return atomic_compare_exchange_strong(&chosen, &none, flavor) || none == flavor;
 }
 
+const struct rcu_flavor_struct *flavor_known(void)
+{
+	return atomic_load_explicit(&chosen, memory_order_acquire);
+}
+
 const struct rcu_flavor_struct *flavor_get(void)
 {
-	const struct rcu_flavor_struct *flavor = atomic_load_explicit(&chosen, memory_order_acquire);
+	const struct rcu_flavor_struct *flavor = flavor_known();
 
 	if (__builtin_expect(!!flavor, 1))
 		return flavor;
@@ -64,7 +69,7 @@ const struct rcu_flavor_struct *flavor_get(void)
 
 bool flavor_is_qsbr(void)
 {
-	const struct rcu_flavor_struct *flavor = atomic_load_explicit(&chosen, memory_order_acquire);
+	const struct rcu_flavor_struct *flavor = flavor_known();
 	return flavor && flavor == atomic_load_explicit(&qsbr, memory_order_acquire);
 }
 

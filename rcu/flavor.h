@@ -15,7 +15,10 @@ bool flavor_set(const struct rcu_flavor_struct *flavor);
  */
 const struct rcu_flavor_struct *flavor_get(void);
 
-/* Is the one set, or returned by flavor_get, urcu-qsbr? False before either. Anywhere. */
+/* The one set, or returned by flavor_get, else NULL. Anywhere. */
+const struct rcu_flavor_struct *flavor_known(void);
+
+/* Is it urcu-qsbr? False before either. Anywhere. */
 bool flavor_is_qsbr(void);
 
 /* Asks the loader each time, as above. */

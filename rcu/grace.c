@@ -307,15 +307,20 @@ void grace_wait(uint64_t cookie, const char *call)
 }
 
 /*
- * With memb and mb whose register calls are not seen, or were not yet, the child needs liburcu's locks free
- * (rcu/README.md): no grace period of ours may hold them. Its end can be waited for unless the forking thread is itself
- * a reader now; not for ever, since it may be waiting for a lock that a prepare handler before us took. With bp such a
- * handler, liburcu's own, has taken all locks already.
+ * Where register calls are not seen, or were not yet, the child needs liburcu's locks free (rcu/README.md): no grace
+ * period of ours may hold them, nor begin until fork is done. One's end can be waited for unless the forking thread is
+ * itself a reader now; not for ever, since it may be waiting for a lock that a prepare handler before us took. With bp such
+ * a handler, liburcu's own, has taken all locks already.
  */
 static bool may_pause(void)
 {
-	const struct rcu_flavor_struct *flavor = atomic_load(&worker) == RUNNING ? flavor_get() : NULL;
-	return flavor && !sections_seen() && !flavor_is_qsbr() && !flavor_is_bp() && !flavor->read_ongoing();
+	const struct rcu_flavor_struct *flavor = flavor_known();
+
+	if (!flavor)
+		return true; /* none runs; the first one may be about to */
+	if (flavor_is_qsbr() ? readers_seen() : sections_seen() || flavor_is_bp())
+		return false;
+	return !flavor->read_ongoing();
 }
 
 void grace_before_fork(void)

@@ -99,10 +99,7 @@ static void pass_on(int call)
 /* Readers are found by liburcu's own names for them: it is loaded first. */
 EXPORT void urcu_qsbr_register_thread(void)
 {
-	void (*real)(void) = load(QSBR_REGISTER);
-	if (!readers_are_ours())
-		real();
-	readers_register(real); /* now: who is known has its links (poll.h) */
+	readers_register(load(QSBR_REGISTER));
 }
 
 EXPORT void urcu_qsbr_unregister_thread(void)

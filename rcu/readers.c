@@ -41,6 +41,11 @@ static void remove_reader(struct reader *reader)
 	poll_forget(reader);
 }
 
+bool readers_seen(void)
+{
+	return atomic_load(&readers.gp);
+}
+
 bool readers_are_ours(void)
 {
 	return atomic_load_explicit(&ours, memory_order_relaxed);
@@ -51,9 +56,12 @@ void readers_register(void (*real)(void))
 	struct urcu_qsbr_reader *reader = dlsym(RTLD_DEFAULT, "urcu_qsbr_reader"); /* this thread's */
 	struct urcu_gp *gp = dlsym(RTLD_DEFAULT, "urcu_qsbr_gp");
 
+	if (gp)
+		atomic_store(&readers.gp, gp); /* before liburcu's: a child forked from here on leaves those locks alone */
+	if (!readers_are_ours())
+		real(); /* before it is added: who is known has its links (poll.h) */
 	if (!reader || !gp || self.qsbr)
 		return; /* a second registration: liburcu's own check spoke */
-	atomic_store(&readers.gp, gp);
 	self = (struct reader){.qsbr = reader, .tid = (int)gettid(), .thread = pthread_self()};
 	if (readers_are_ours()) {
 		reader->tid = pthread_self();
@@ -143,7 +151,7 @@ size_t readers_holdouts(struct reader_info *list, size_t room)
 
 	if (!flavor_is_qsbr())
 		return sections_holdouts(flavor_get(), list, room);
-	if (!atomic_load(&readers.gp))
+	if (!readers_seen())
 		return 0;
 	unsigned long target = atomic_load(global_counter());
 	pthread_mutex_lock(&readers.lock);
@@ -162,7 +170,7 @@ size_t readers_holdouts(struct reader_info *list, size_t room)
 void readers_after_fork(void)
 {
 	bool registered = self.qsbr != NULL;
-	bool seen = atomic_load(&readers.gp) != NULL; /* even if all have left: the parent may be inside liburcu's lock */
+	bool seen = readers_seen(); /* even if all have left: the parent may be inside liburcu's lock */
 
 	pthread_mutex_init(&readers.lock, NULL);
 	pthread_mutex_init(&waiting, NULL);

@@ -9,11 +9,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What interpose.c saw: the calling thread registers with QSBR; by that function of liburcu's, already, unless readers are ours. */
+/* What interpose.c saw: the calling thread registers with QSBR; done here, by that function of liburcu's unless readers are ours. */
 void readers_register(void (*real)(void));
 
 /* The same: it unregisters. True: liburcu is to do it too. */
 bool readers_unregister(void);
+
+/* A register call of QSBR was seen. A child forked from then on is one whose readers are ours. */
+bool readers_seen(void);
 
 /* In a child whose readers are ours: waits for each to pass a quiescent state, and returns true. Else false. */
 bool readers_synchronize(void);

@@ -198,6 +198,79 @@ Test(fork_rcu, unregistered_under_load, .disabled = NO_THREADS_IN_CHILD) { forks
 Test(fork_rcu, offline_under_load, .disabled = NO_THREADS_IN_CHILD) { forks(OFFLINE, true); }
 Test(fork_rcu, online_under_load, .disabled = NO_THREADS_IN_CHILD) { forks(ONLINE, true); }
 
+/* The process's first reader registers while another thread forks: the child waits for nobody it has not. */
+static void *registers(void *nothing)
+{
+	urcu_qsbr_register_thread();
+	atomic_store(&stop, true);
+	urcu_qsbr_unregister_thread();
+	return nothing;
+}
+
+static int forks_at_once(int round)
+{
+	pthread_t thread;
+	alarm(20);
+	qslab_free_rcu_mightsleep(qslab_malloc(40)); /* the worker is there */
+	if (pthread_create(&thread, NULL, registers, NULL))
+		return 1;
+	for (int i = 0; i < round * 100 && !atomic_load(&stop); i++)
+		continue;
+	pid_t child = fork();
+	if (child == 0) {
+		alarm(10);
+		qslab_free_rcu_mightsleep(qslab_malloc(40));
+		qslab_rcu_barrier();
+		_exit(0);
+	}
+	int status;
+	waitpid(child, &status, 0);
+	pthread_join(thread, NULL);
+	return child < 0 ? 2 : status ? 3 : 0;
+}
+
+Test(fork_rcu, at_the_first_registration, .disabled = NO_FORK)
+{
+	for (int round = 0; round < 300; round++) {
+		pid_t child = fork();
+		if (child == 0)
+			_exit(forks_at_once(round));
+		int status;
+		cr_assert(child > 0 && waitpid(child, &status, 0) == child);
+		cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "round %d: status %x", round, status);
+	}
+}
+
+/* No reader has ever registered, and grace periods follow one another: the child finds no lock of liburcu's taken. */
+static void *waits(void *nothing)
+{
+	while (!atomic_load(&stop))
+		qslab_rcu_wait(qslab_rcu_start());
+	return nothing;
+}
+
+Test(fork_rcu, before_any_registration, .disabled = NO_FORK)
+{
+	pthread_t threads[3];
+	for (int i = 0; i < 3; i++)
+		pthread_create(&threads[i], NULL, waits, NULL);
+	for (int round = 0; round < 1000; round++) {
+		pid_t child = fork();
+		if (child == 0) {
+			alarm(10);
+			qslab_free_rcu_mightsleep(qslab_malloc(40));
+			qslab_rcu_barrier();
+			_exit(0);
+		}
+		int status;
+		cr_assert(child > 0 && waitpid(child, &status, 0) == child);
+		cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "round %d: status %x", round, status);
+	}
+	atomic_store(&stop, true);
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+}
+
 /* A signal at the worst time, after our prepare, whose handler forks again: it runs when fork's handlers are through. */
 static atomic_int forked, inside;
 
