@@ -212,10 +212,12 @@ void heap_abandon(struct heap *heap)
 	bool warm = load_relaxed(&heaps.warm_count) < ORPHANS_WARM;
 
 	heap_flush_all(heap, true);
-	if (warm)
+	if (warm) {
 		drain_now(heap);
-	else
+	} else {
 		trim_heap(heap, 0);
+		heap_drop_arrays(heap);
+	}
 	span_settle();
 	lock_take(&heaps.lock);
 	add_orphan(heap, warm);

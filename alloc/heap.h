@@ -13,7 +13,7 @@ extern struct heap heap_none;
 /* An orphan or a new heap, OWNED; NULL if there is no memory. Any thread. */
 struct heap *heap_acquire(void);
 
-/* Flushes all magazines; the heap becomes an ORPHAN. Where many are orphans already, slabs that are all free go back. */
+/* Flushes all magazines; the heap becomes an ORPHAN. Where many are already, arrays and slabs that are all free go back. */
 void heap_abandon(struct heap *heap);
 
 /* One object of the class after refilling its magazine; NULL with errno. */
@@ -78,6 +78,9 @@ void magazine_renew(struct magazine *magazine, unsigned class);
 /* All objects of a class's magazine, or of all, back to their slabs. Modest: the magazine starts anew. */
 void heap_flush(struct heap *heap, unsigned class, bool modest);
 void heap_flush_all(struct heap *heap, bool modest);
+
+/* The thread's end, all flushed: the magazines' arrays go back. */
+void heap_drop_arrays(struct heap *heap);
 
 /*
  * Any thread, once no thread uses the own class any more: takes the magazine's objects, at most MAGAZINE_MAX, and

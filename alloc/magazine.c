@@ -175,6 +175,42 @@ void heap_flush_all(struct heap *heap, bool modest)
 		heap_flush(heap, c, modest);
 }
 
+/*
+ * An own class's lock. Its thread is gone, or is ending. Others may look: with the old slots and the new top they count
+ * more than the capacity.
+ */
+static void drop_array(struct magazine *magazine, unsigned class)
+{
+	struct array *array = array_of(magazine->slots);
+	void **none = class < CLASS_OWN ? empty_slots : NULL;
+
+	store_relaxed(&magazine->top, none);
+	magazine->limit = none;
+	store_relaxed(&magazine->slots, NULL);
+	heap_array_free(array, class);
+}
+
+void heap_drop_arrays(struct heap *heap)
+{
+	unsigned end = load_relaxed(&class_end);
+
+	for (unsigned c = 1; c < end; c++) {
+		struct lock *lock = c >= CLASS_OWN ? &own_class(c)->lock : NULL;
+		struct magazine *both[2];
+		unsigned count = heap_magazines_of(heap, c, both);
+		for (unsigned i = 0; i < count; i++) {
+			if (!load_relaxed(&both[i]->slots))
+				continue;
+			if (lock)
+				lock_take(lock);
+			if (load_relaxed(&both[i]->slots))
+				drop_array(both[i], c);
+			if (lock)
+				lock_drop(lock);
+		}
+	}
+}
+
 unsigned heap_take_magazine(struct heap *heap, unsigned class, void **objects)
 {
 	struct magazine *magazine = &heap->magazines[class];
@@ -185,10 +221,7 @@ unsigned heap_take_magazine(struct heap *heap, unsigned class, void **objects)
 	if (slots) {
 		count = (unsigned)(load_relaxed(&magazine->top) - slots);
 		memcpy(objects, slots + 1, count * sizeof(void *));
-		store_relaxed(&magazine->top, NULL);
-		magazine->limit = NULL;
-		store_relaxed(&magazine->slots, NULL);
-		heap_array_free(array_of(slots), class);
+		drop_array(magazine, class);
 	}
 	lock_drop(&own_class(class)->lock);
 	return count;
