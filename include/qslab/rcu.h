@@ -32,6 +32,10 @@
  *       loses the report, not the fault.
  * Stacks have 16 frames, by backtrace(): function names need -rdynamic, addresses serve addr2line.
  *
+ * A forked child goes on deferring and freeing, and no reader that fork left behind holds it up, if libqslab.so is linked
+ * before liburcu, or preloaded, so that it sees readers register. Else (libqslab.a, or liburcu first) the child of a QSBR
+ * program with other readers waits for them for ever in any call that waits, and its retired objects stay.
+ *
  * Readers are liburcu's, of the flavour urcu-qsbr, or of any other after qslab_rcu_set_flavor(). Sources of the
  * ideas: the kernel's kfree_rcu, kvfree_rcu, kfree_rcu_nolock and SLUB's sheaves; kmem_free_q.
  */
