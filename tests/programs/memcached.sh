@@ -7,7 +7,7 @@ loads memcached
 serve memcached -l 127.0.0.1 -p "$port" -t 4 -m 256 -I 2m "${user[@]}"
 cat >"$work/client.py" <<'PYTHON'
 import concurrent.futures, hashlib, random, socket, sys
-port, clients, keys = int(sys.argv[1]), 8, 3000
+port, clients, keys = int(sys.argv[1]), 8, 1000
 
 def value(key, version):
     chance = random.Random(f"{key} {version}")

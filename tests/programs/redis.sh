@@ -32,7 +32,7 @@ check_mapped "$server"
 cli --pipe <"$work/commands" | grep -q 'errors: 0, replies: 35000' || fail "writing"
 (
 	for size in 3 100 4000; do
-		timeout 60 redis-benchmark -p "$port" -q -n 30000 -r 5000 -c 20 -t set,get,lpush,lpop,sadd,hset,spop,mset -d $size || exit 1
+		timeout 60 redis-benchmark -p "$port" -q -n 10000 -r 5000 -c 20 -t set,get,lpush,lpop,sadd,hset,spop,mset -d $size || exit 1
 	done
 ) >"$work/benchmark" 2>&1 &
 load=$!; children+=("$load")
