@@ -8,6 +8,7 @@
  */
 #define _GNU_SOURCE
 #include "command.h"
+#include "format.h"
 #include "reader.h"
 
 #include <stdarg.h>
@@ -266,28 +267,14 @@ static int check(struct reader *reader, long count, struct failure *why)
 
 int command_check(int count, char **arguments)
 {
-	const char *what = NULL;
-	struct failure why;
 	long readings = 1;
+	const struct option options[] = {{"--count", OPTION_NUMBER, &readings, 1, COUNT_MOST}};
+	struct words words;
+	struct failure why;
 	int pid;
 
-	for (int i = 0; i < count; i++) {
-		const char *value = i + 1 < count ? arguments[i + 1] : NULL;
-		if (!strcmp(arguments[i], "--count")) {
-			if (!value || !parse_number(value, 1, COUNT_MOST, &readings))
-				return wrong_usage("check: --count needs a positive number, not ", value ? value : "nothing");
-			i++;
-		} else if (arguments[i][0] == '-') {
-			return wrong_usage("check: unknown option ", arguments[i]);
-		} else if (what) {
-			return wrong_usage("check: superfluous argument ", arguments[i]);
-		} else {
-			what = arguments[i];
-		}
-	}
-	if (!what)
-		return wrong_usage("check: no process given", "");
-	if (!parse_pid("check", what, &pid))
+	if (!parse_arguments("check", count, arguments, options, 1, &words, 1, 1, "no process given") ||
+	    !parse_pid("check", words.list[0], &pid))
 		return 2;
 	return check(reader_open_process(pid, &why), readings, &why);
 }

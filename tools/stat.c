@@ -2,13 +2,12 @@
 #define _GNU_SOURCE
 #include "stat.h"
 #include "command.h"
+#include "format.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-#define WATCH_LONGEST 86400
 
 enum format { TABLE, JSON, CSV, PROMETHEUS, FORMATS };
 
@@ -66,44 +65,26 @@ static bool parse_format(const char *text, enum format *format)
 	return false;
 }
 
-static bool parse_seconds(const char *text, double *seconds)
+/* False: a line has been printed. */
+static bool parse(const char *command, bool watch, int count, char **arguments, struct options *options)
 {
-	char *end;
-	*seconds = strtod(text, &end);
-	return *text >= '0' && *text <= '9' && !*end && *seconds >= 0.01 && *seconds <= WATCH_LONGEST;
-}
-
-/* 0, or the status of wrong usage. */
-static int parse(const char *command, bool watch, int count, char **arguments, struct options *options)
-{
+	const char *format = NULL;
+	const struct option known[] = {
+		{"--format", OPTION_TEXT, &format, 0, 0},
+		{"--watch", OPTION_SECONDS, &options->watch, 0, 0},
+	};
+	struct words words;
 	char why[64];
 
-	for (int i = 0; i < count; i++) {
-		const char *argument = arguments[i], *value = i + 1 < count ? arguments[i + 1] : NULL;
-		if (!strcmp(argument, "--format")) {
-			snprintf(why, sizeof why, "%s: --format is table, json, csv or prometheus, not ", command);
-			if (!value || !parse_format(value, &options->format))
-				return wrong_usage(why, value ? value : "nothing");
-			i++;
-		} else if (watch && !strcmp(argument, "--watch")) {
-			snprintf(why, sizeof why, "%s: --watch needs seconds, not ", command);
-			if (!value || !parse_seconds(value, &options->watch))
-				return wrong_usage(why, value ? value : "nothing");
-			i++;
-		} else if (argument[0] == '-' && argument[1]) {
-			snprintf(why, sizeof why, "%s: unknown option ", command);
-			return wrong_usage(why, argument);
-		} else if (options->what) {
-			snprintf(why, sizeof why, "%s: superfluous argument ", command);
-			return wrong_usage(why, argument);
-		} else {
-			options->what = argument;
-		}
-	}
-	if (options->what)
-		return 0;
-	snprintf(why, sizeof why, "%s: no %s given", command, watch ? "process" : "core file");
-	return wrong_usage(why, "");
+	if (!parse_arguments(command, count, arguments, known, watch ? 2 : 1, &words, 1, 1,
+	                     watch ? "no process given" : "no core file given"))
+		return false;
+	options->what = words.list[0];
+	if (!format || parse_format(format, &options->format))
+		return true;
+	snprintf(why, sizeof why, "%s: --format is table, json, csv or prometheus, not ", command);
+	wrong_usage(why, format);
+	return false;
 }
 
 static int show(struct reader *reader, const struct options *options, struct failure *why)
@@ -131,11 +112,9 @@ int command_stat(int count, char **arguments)
 {
 	struct options options = {TABLE, 0, NULL};
 	struct failure why;
-	int pid, status = parse("stat", true, count, arguments, &options);
+	int pid;
 
-	if (status)
-		return status;
-	if (!parse_pid("stat", options.what, &pid))
+	if (!parse("stat", true, count, arguments, &options) || !parse_pid("stat", options.what, &pid))
 		return 2;
 	return show(reader_open_process(pid, &why), &options, &why);
 }
@@ -144,7 +123,8 @@ int command_core(int count, char **arguments)
 {
 	struct options options = {TABLE, 0, NULL};
 	struct failure why;
-	int status = parse("core", false, count, arguments, &options);
 
-	return status ? status : show(reader_open_core(options.what, &why), &options, &why);
+	if (!parse("core", false, count, arguments, &options))
+		return 2;
+	return show(reader_open_core(options.what, &why), &options, &why);
 }

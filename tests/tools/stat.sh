@@ -164,10 +164,11 @@ for command in stat check; do
 	wants 1 "process 2147483647: no such process" $command 2147483647
 done
 wants 2 "stat: --format is table, json, csv or prometheus, not xml" stat --format xml 1
-wants 2 "stat: --format is table, json, csv or prometheus, not nothing" stat --format
-wants 2 "stat: --watch needs seconds, not 0" stat --watch 0 1
-wants 2 "stat: --watch needs seconds, not -1" stat --watch -1 1
-wants 2 "check: --count needs a positive number, not 0" check --count 0 1
+wants 2 "stat: --format needs a value" stat --format
+wants 2 "stat: --watch needs seconds, 0.01 or more, not 0" stat --watch 0 1
+wants 2 "stat: --watch needs seconds, 0.01 or more, not -1" stat --watch -1 1
+wants 2 "check: --count needs a number from 1 to 1000000000, not 0" check --count 0 1
+wants 1 "process 2147483647: no such process" stat --format=json -- 2147483647
 wants 2 "core: no core file given" core
 wants 2 "core: unknown option --watch" core --watch 1 x
 wants 1 "/nonexistent: No such file or directory" core /nonexistent
