@@ -30,6 +30,8 @@ void (*_Atomic grace_ended)(void);
 
 static _Thread_local bool paused __attribute__((tls_model("initial-exec"))); /* this thread forks, holding `running` */
 
+static _Thread_local unsigned waits __attribute__((tls_model("initial-exec"))); /* this thread's part of grace.waiters */
+
 enum { AWAKE, PAUSES, NAPS, SLEEPS };
 enum { IDLE, STARTING, RUNNING };
 static atomic_int worker = IDLE;
@@ -288,6 +290,7 @@ void grace_wait(uint64_t cookie, const char *call)
 	int saved = errno;
 	bool online = flavor_wait_begin(call);
 
+	waits++;
 	atomic_fetch_add_explicit(&grace.waiters, 1, memory_order_seq_cst);
 	want(cookie);
 	call_worker(true);
@@ -302,6 +305,7 @@ void grace_wait(uint64_t cookie, const char *call)
 			sleep_on(&grace.turn, turn, 100000000); /* a worker may fail to start */
 	}
 	atomic_fetch_sub_explicit(&grace.waiters, 1, memory_order_relaxed);
+	waits--;
 	flavor_wait_end(online);
 	errno = saved;
 }
@@ -342,7 +346,7 @@ void grace_after_fork(void)
 {
 	atomic_store(&worker, IDLE);
 	atomic_store(&grace.asleep, 0);
-	atomic_store(&grace.waiters, 0);
+	atomic_store(&grace.waiters, waits); /* not 0 in a handler that interrupted a wait */
 	pthread_mutex_init(&running, NULL);
 	polled = 0;
 	readers_after_fork();

@@ -1,6 +1,8 @@
 /* fork while grace periods are in flight and other threads read and defer. */
 #include "retire.h"
 
+#include "rcu/grace.h"
+
 #include <qslab/cache.h>
 
 enum { READERS = 3, UPDATERS = 2, SLOTS = 64 };
@@ -269,6 +271,48 @@ Test(fork_rcu, before_any_registration, .disabled = NO_FORK)
 	atomic_store(&stop, true);
 	for (int i = 0; i < 3; i++)
 		pthread_join(threads[i], NULL);
+}
+
+/* A handler interrupts a wait, and forks: both go on waiting, each for its own readers, and nobody is taken for a waiter after. */
+static atomic_int child_of_wait;
+static struct reader in_the_way;
+
+static void fork_inside_wait(int number)
+{
+	(void)number;
+	atomic_store(&child_of_wait, fork());
+}
+
+/* The child's status. */
+static void *interrupts_wait(void *waiter)
+{
+	int status = -1;
+
+	AWAIT(atomic_load(&grace.waiters));
+	pause_ms(20);
+	pthread_kill(*(pthread_t *)waiter, SIGUSR1);
+	AWAIT(atomic_load(&child_of_wait));
+	waitpid(atomic_load(&child_of_wait), &status, 0);
+	reader_stop(&in_the_way); /* the parent's wait goes on until now */
+	return (void *)(intptr_t)status;
+}
+
+Test(fork_rcu, inside_a_wait, .disabled = NO_FORK)
+{
+	pthread_t self = pthread_self(), thread;
+	void *status;
+
+	alarm(60);
+	signal(SIGUSR1, fork_inside_wait);
+	reader_start(&in_the_way);
+	qslab_rcu_cookie cookie = qslab_rcu_start();
+	cr_assert(pthread_create(&thread, NULL, interrupts_wait, &self) == 0);
+	qslab_rcu_wait(cookie);
+	unsigned waiters = atomic_load(&grace.waiters);
+	if (atomic_load(&child_of_wait) == 0)
+		_exit(qslab_rcu_poll(cookie) ? (int)waiters : 9);
+	pthread_join(thread, &status);
+	cr_assert(!waiters && !status, "%u waiters, the child's status %p", waiters, status);
 }
 
 /* A signal at the worst time, after our prepare, whose handler forks again: it runs when fork's handlers are through. */
