@@ -347,7 +347,10 @@ void grace_after_fork(void)
 	atomic_store(&worker, IDLE);
 	atomic_store(&grace.asleep, 0);
 	atomic_store(&grace.waiters, waits); /* not 0 in a handler that interrupted a wait */
-	pthread_mutex_init(&running, NULL);
+	if (paused)
+		pthread_mutex_unlock(&running);
+	else
+		pthread_mutex_init(&running, NULL); /* whoever held it is gone */
 	polled = 0;
 	readers_after_fork();
 	sections_after_fork();

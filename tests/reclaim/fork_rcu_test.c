@@ -231,7 +231,7 @@ static int forks_at_once(int round)
 	return child < 0 ? 2 : status ? 3 : 0;
 }
 
-Test(fork_rcu, at_the_first_registration, .disabled = NO_FORK)
+Test(fork_rcu, at_the_first_registration, .disabled = NO_THREADS_IN_CHILD)
 {
 	for (int round = 0; round < 300; round++) {
 		pid_t child = fork();
@@ -251,7 +251,7 @@ static void *waits(void *nothing)
 	return nothing;
 }
 
-Test(fork_rcu, before_any_registration, .disabled = NO_FORK)
+Test(fork_rcu, before_any_registration, .disabled = NO_THREADS_IN_CHILD)
 {
 	pthread_t threads[3];
 	for (int i = 0; i < 3; i++)
@@ -297,7 +297,7 @@ static void *interrupts_wait(void *waiter)
 	return (void *)(intptr_t)status;
 }
 
-Test(fork_rcu, inside_a_wait, .disabled = NO_FORK)
+Test(fork_rcu, inside_a_wait, .disabled = NO_THREADS_IN_CHILD)
 {
 	pthread_t self = pthread_self(), thread;
 	void *status;
