@@ -136,21 +136,34 @@ struct array *heap_exchange(struct heap *heap, unsigned class, struct array *ful
 	return old;
 }
 
-/* An own class's lock. */
+/* Magazines that have arrays: an own class's lock held. */
+typedef void act(struct heap *heap, struct magazine *magazine, unsigned class, bool modest);
+
 static void empty(struct heap *heap, struct magazine *magazine, unsigned class, bool modest)
 {
 	void **slots = load_relaxed(&magazine->slots);
-
-	if (!slots)
-		return;
 	unsigned count = (unsigned)(load_relaxed(&magazine->top) - slots);
+
 	if (count)
 		flush_lowest(heap, magazine, count);
 	if (modest && magazine->limit > slots + first_limit(class))
 		magazine->limit = slots + first_limit(class);
 }
 
-void heap_flush(struct heap *heap, unsigned class, bool modest)
+/* Of an ending thread, or one that is gone. Others may look: with the old slots and the new top they count more than fit. */
+static void drop_array(struct heap *heap, struct magazine *magazine, unsigned class, bool modest)
+{
+	struct array *array = array_of(load_relaxed(&magazine->slots));
+	void **none = class < CLASS_OWN ? empty_slots : NULL;
+
+	(void)heap, (void)modest;
+	store_relaxed(&magazine->top, none);
+	magazine->limit = none;
+	store_relaxed(&magazine->slots, NULL);
+	heap_array_free(array, class);
+}
+
+static void each(struct heap *heap, unsigned class, act *what, bool modest)
 {
 	struct lock *lock = class >= CLASS_OWN ? &own_class(class)->lock : NULL;
 	struct magazine *both[2];
@@ -161,10 +174,16 @@ void heap_flush(struct heap *heap, unsigned class, bool modest)
 			continue;
 		if (lock)
 			lock_take(lock);
-		empty(heap, both[i], class, modest);
+		if (load_relaxed(&both[i]->slots))
+			what(heap, both[i], class, modest);
 		if (lock)
 			lock_drop(lock);
 	}
+}
+
+void heap_flush(struct heap *heap, unsigned class, bool modest)
+{
+	each(heap, class, empty, modest);
 }
 
 void heap_flush_all(struct heap *heap, bool modest)
@@ -172,43 +191,15 @@ void heap_flush_all(struct heap *heap, bool modest)
 	unsigned end = load_relaxed(&class_end);
 
 	for (unsigned c = 1; c < end; c++)
-		heap_flush(heap, c, modest);
-}
-
-/*
- * An own class's lock. Its thread is gone, or is ending. Others may look: with the old slots and the new top they count
- * more than the capacity.
- */
-static void drop_array(struct magazine *magazine, unsigned class)
-{
-	struct array *array = array_of(magazine->slots);
-	void **none = class < CLASS_OWN ? empty_slots : NULL;
-
-	store_relaxed(&magazine->top, none);
-	magazine->limit = none;
-	store_relaxed(&magazine->slots, NULL);
-	heap_array_free(array, class);
+		each(heap, c, empty, modest);
 }
 
 void heap_drop_arrays(struct heap *heap)
 {
 	unsigned end = load_relaxed(&class_end);
 
-	for (unsigned c = 1; c < end; c++) {
-		struct lock *lock = c >= CLASS_OWN ? &own_class(c)->lock : NULL;
-		struct magazine *both[2];
-		unsigned count = heap_magazines_of(heap, c, both);
-		for (unsigned i = 0; i < count; i++) {
-			if (!load_relaxed(&both[i]->slots))
-				continue;
-			if (lock)
-				lock_take(lock);
-			if (load_relaxed(&both[i]->slots))
-				drop_array(both[i], c);
-			if (lock)
-				lock_drop(lock);
-		}
-	}
+	for (unsigned c = 1; c < end; c++)
+		each(heap, c, drop_array, false);
 }
 
 unsigned heap_take_magazine(struct heap *heap, unsigned class, void **objects)
@@ -221,7 +212,7 @@ unsigned heap_take_magazine(struct heap *heap, unsigned class, void **objects)
 	if (slots) {
 		count = (unsigned)(load_relaxed(&magazine->top) - slots);
 		memcpy(objects, slots + 1, count * sizeof(void *));
-		drop_array(magazine, class);
+		drop_array(heap, magazine, class, false);
 	}
 	lock_drop(&own_class(class)->lock);
 	return count;

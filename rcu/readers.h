@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What interpose.c saw: the calling thread registers with QSBR; done here, by that function of liburcu's unless readers are ours. */
+/* The calling thread registers with QSBR, as interpose.c saw: by that function of liburcu's, unless readers are ours. */
 void readers_register(void (*real)(void));
 
 /* The same: it unregisters. True: liburcu is to do it too. */
