@@ -170,20 +170,20 @@ void debug_empty_quarantine(void)
 	lock_drop(&quarantine.lock);
 }
 
-size_t debug_quarantined(bool large)
+size_t debug_quarantined(size_t *large)
 {
-	size_t bytes = 0;
+	size_t others = 0;
 
+	*large = 0;
 	if (!tracking)
 		return 0;
 	lock_take(&quarantine.lock);
 	for (size_t i = quarantine.head; i != quarantine.tail; i++) {
 		const struct waiting *waiting = &quarantine.ring[i % QUARANTINE_OBJECTS];
-		if ((entry_class(entry_of(waiting->object)) == CLASS_LARGE) == large)
-			bytes += waiting->size;
+		*(entry_class(entry_of(waiting->object)) == CLASS_LARGE ? large : &others) += waiting->size;
 	}
 	lock_drop(&quarantine.lock);
-	return bytes;
+	return others;
 }
 
 void debug_each_quarantined(void (*callback)(void *object, void *argument), void *argument)

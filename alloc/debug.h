@@ -43,8 +43,8 @@ void debug_explain(const void *address);
 /* Everything in the quarantine, or on its way from there, goes back: before a cache is destroyed. */
 void debug_empty_quarantine(void);
 
-/* Bytes in the quarantine: of large objects, or of all others. */
-size_t debug_quarantined(bool large);
+/* Bytes in the quarantine: of large objects, and, returned, of all others. */
+size_t debug_quarantined(size_t *large);
 
 /* Calls back for each object in the quarantine, under its lock. */
 void debug_each_quarantined(void (*callback)(void *object, void *argument), void *argument);

@@ -50,9 +50,9 @@ void qslab_memory(struct qslab_memory *memory)
 	memset(memory, 0, sizeof *memory);
 	for (struct heap *heap = heap_first(); heap; heap = heap->all_next)
 		count_heap(heap, memory);
-	memory->magazines += load_relaxed(&heap_stock) + profile_shadow_bytes() + harden_quarantined() + debug_quarantined(false);
+	size_t kept_large, kept = debug_quarantined(&kept_large);
+	memory->magazines += load_relaxed(&heap_stock) + profile_shadow_bytes() + harden_quarantined() + kept;
 	memory->live -= memory->live > memory->magazines ? memory->magazines : memory->live;
-	size_t kept_large = debug_quarantined(true);
 	memory->live_large = large_bytes();
 	memory->live_large -= memory->live_large > kept_large ? kept_large : memory->live_large;
 	memory->live += memory->live_large;

@@ -635,11 +635,23 @@ Test(cache, destroyed_in_a_forked_child)
 
 /* ---- leaks and misuse ----------------------------------------------------------------------------------------------- */
 
+/* How many leaked; `line` is zero before, and what was said of them after. */
+static size_t destroy_reported(struct qslab_cache *cache, char line[512])
+{
+	int ends[2], keep = dup(2);
+
+	cr_assert_eq(pipe(ends), 0);
+	dup2(ends[1], 2);
+	size_t leaked = qslab_cache_destroy(cache);
+	dup2(keep, 2);
+	cr_assert(read(ends[0], line, 511) > 0);
+	return leaked;
+}
+
 Test(cache, leaks_are_reported)
 {
 	struct qslab_cache *cache = isolated(40);
 	char *objects[1000], line[512] = "", expected[256];
-	int ends[2], keep = dup(2);
 
 	for (int i = 0; i < 1000; i++)
 		objects[i] = qslab_cache_alloc(cache);
@@ -647,12 +659,7 @@ Test(cache, leaks_are_reported)
 		if (i != 3 && i != 700)
 			qslab_cache_free(cache, objects[i]);
 	strcpy(objects[700], "kept");
-	cr_assert_eq(pipe(ends), 0);
-	dup2(ends[1], 2);
-	size_t leaked = qslab_cache_destroy(cache);
-	dup2(keep, 2);
-	cr_assert_eq(leaked, 2);
-	cr_assert(read(ends[0], line, sizeof line - 1) > 0);
+	cr_assert_eq(destroy_reported(cache, line), 2);
 	cr_assert(strstr(line, "cache 'isolated' still has 2 live objects of 40 bytes:"), "%s", line);
 	snprintf(expected, sizeof expected, " %p", (void *)objects[3]);
 	cr_assert(strstr(line, expected), "%s", line);
@@ -670,14 +677,8 @@ Test(cache, leaks_are_one_line)
 	struct qslab_cache *cache = qslab_cache_create("a\nb\x1b[2J\x7f", 40, 0, QSLAB_CACHE_ISOLATE, NULL);
 	void *object = qslab_cache_alloc(cache);
 	char line[512] = "";
-	int ends[2], keep = dup(2);
 
-	cr_assert_eq(pipe(ends), 0);
-	dup2(ends[1], 2);
-	size_t leaked = qslab_cache_destroy(cache);
-	dup2(keep, 2);
-	cr_assert_eq(leaked, 1);
-	cr_assert(read(ends[0], line, sizeof line - 1) > 0);
+	cr_assert_eq(destroy_reported(cache, line), 1);
 	cr_assert(strstr(line, "cache 'a?b?[2J?' still has 1 live objects of 40 bytes:"), "%s", line);
 	cr_assert_eq(strchr(line, '\n') + 1, strchr(line, '\0'));
 	qslab_cache_free(cache, object);

@@ -200,6 +200,19 @@ Test(fork_rcu, unregistered_under_load, .disabled = NO_THREADS_IN_CHILD) { forks
 Test(fork_rcu, offline_under_load, .disabled = NO_THREADS_IN_CHILD) { forks(OFFLINE, true); }
 Test(fork_rcu, online_under_load, .disabled = NO_THREADS_IN_CHILD) { forks(ONLINE, true); }
 
+static pid_t fork_to_reclaim(void)
+{
+	pid_t child = fork();
+
+	if (child == 0) {
+		alarm(10);
+		qslab_free_rcu_mightsleep(qslab_malloc(40));
+		qslab_rcu_barrier();
+		_exit(0);
+	}
+	return child;
+}
+
 /* The process's first reader registers while another thread forks: the child waits for nobody it has not. */
 static void *registers(void *nothing)
 {
@@ -218,13 +231,7 @@ static int forks_at_once(int round)
 		return 1;
 	for (int i = 0; i < round * 100 && !atomic_load(&stop); i++)
 		continue;
-	pid_t child = fork();
-	if (child == 0) {
-		alarm(10);
-		qslab_free_rcu_mightsleep(qslab_malloc(40));
-		qslab_rcu_barrier();
-		_exit(0);
-	}
+	pid_t child = fork_to_reclaim();
 	int status;
 	waitpid(child, &status, 0);
 	pthread_join(thread, NULL);
@@ -257,13 +264,7 @@ Test(fork_rcu, before_any_registration, .disabled = NO_THREADS_IN_CHILD)
 	for (int i = 0; i < 3; i++)
 		pthread_create(&threads[i], NULL, waits, NULL);
 	for (int round = 0; round < 1000; round++) {
-		pid_t child = fork();
-		if (child == 0) {
-			alarm(10);
-			qslab_free_rcu_mightsleep(qslab_malloc(40));
-			qslab_rcu_barrier();
-			_exit(0);
-		}
+		pid_t child = fork_to_reclaim();
 		int status;
 		cr_assert(child > 0 && waitpid(child, &status, 0) == child);
 		cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "round %d: status %x", round, status);
