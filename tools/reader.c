@@ -177,6 +177,11 @@ void reader_close(struct reader *reader)
 	free(reader);
 }
 
+bool reader_is_cut(const struct reader *reader)
+{
+	return reader->source->cut;
+}
+
 const char *reader_name(const struct reader *reader)
 {
 	return reader->source->name;
@@ -273,6 +278,7 @@ static struct snapshot *take(struct reader *reader, unsigned what, struct failur
 	snapshot->allocators = found;
 	snapshot->allocator_count = count;
 	snapshot->pid = source->pid;
+	snprintf(snapshot->command, sizeof snapshot->command, "%s", source->command);
 	snapshot->live = source->live;
 	for (size_t i = 0; i < count; i++)
 		works[i] = (struct work){

@@ -187,6 +187,7 @@ static inline bool memory_moved(const struct memory_view *memory)
 
 struct snapshot {
 	int pid;                     /* 0: not known */
+	char command[64];            /* the program's, as it calls itself; "": not known */
 	bool live;                   /* not a core file */
 	bool memory_known;           /* SNAPSHOT_MEMORY */
 	int64_t now;                 /* nanosecond of CLOCK_MONOTONIC; 0: not known */
@@ -203,6 +204,9 @@ void reader_close(struct reader *reader);
 
 /* Where files are mapped, without what is resident. False: it has ended. */
 bool reader_map(struct reader *reader, struct mappings *mappings);
+
+/* A core file that ends before what its headers promise? */
+bool reader_is_cut(const struct reader *reader);
 
 /* "process 12", or the core file's name. */
 const char *reader_name(const struct reader *reader);

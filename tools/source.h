@@ -59,6 +59,7 @@ struct source_calls {
 struct source {
 	const struct source_calls *calls;
 	char name[288]; /* for messages: "process 12", "core.12" */
+	char command[64]; /* the program's, "" if not known; of a process as of the latest `map` */
 	int pid;        /* 0: not known */
 	bool live;
 	bool cut;       /* a core file that ends before what its headers promise */

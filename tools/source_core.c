@@ -1,4 +1,4 @@
-/* A core file: PT_LOAD for bytes, NT_FILE for names, NT_PRSTATUS for stacks, NT_PRPSINFO for the process's number. */
+/* A core file: PT_LOAD for bytes, NT_FILE for names, NT_PRSTATUS for stacks, NT_PRPSINFO for the process's number and name. */
 #define _GNU_SOURCE
 #include "source.h"
 
@@ -226,7 +226,10 @@ static void take_note(struct core *core, unsigned type, const void *bytes, size_
 	if (type == NT_FILE) {
 		take_names(core, bytes, size);
 	} else if (type == NT_PRPSINFO && size >= sizeof(prpsinfo_t)) {
-		memcpy(&core->source.pid, (const char *)bytes + offsetof(prpsinfo_t, pr_pid), sizeof core->source.pid);
+		prpsinfo_t info;
+		memcpy(&info, bytes, sizeof info);
+		core->source.pid = info.pr_pid;
+		snprintf(core->source.command, sizeof core->source.command, "%.*s", (int)sizeof info.pr_fname, info.pr_fname);
 	} else if (type == NT_PRSTATUS && size >= sizeof(prstatus_t)) {
 #ifdef STACK_POINTER
 		GROW(core->stacks, core->stack_count);

@@ -168,6 +168,17 @@ static void read_rollup(int pid, struct mappings *mappings)
 	mappings->swap = sum.swap;
 }
 
+static void read_command(struct source *source)
+{
+	FILE *file = open_file(source->pid, "comm");
+
+	if (!file)
+		return;
+	if (fgets(source->command, sizeof source->command, file))
+		source->command[strcspn(source->command, "\n")] = '\0';
+	fclose(file);
+}
+
 static uint64_t process_rss(struct source *source)
 {
 	struct mappings mappings = {.rss = 0};
@@ -248,6 +259,7 @@ static bool process_map(struct source *source, bool detail, struct mappings *map
 	}
 	free(line);
 	fclose(file);
+	read_command(source);
 	if (detail)
 		read_rollup(source->pid, mappings);
 	clock_gettime(CLOCK_MONOTONIC, &now);

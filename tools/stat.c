@@ -3,6 +3,7 @@
 #include "stat.h"
 #include "command.h"
 #include "format.h"
+#include "totals.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,28 +18,11 @@ struct options {
 	const char *what;
 };
 
-void command_of(const struct snapshot *snapshot, char text[64])
-{
-	char path[64];
-
-	text[0] = '\0';
-	if (!snapshot->live)
-		return;
-	snprintf(path, sizeof path, "/proc/%d/comm", snapshot->pid);
-	FILE *file = fopen(path, "re");
-	if (!file)
-		return;
-	if (!fgets(text, 64, file))
-		text[0] = '\0';
-	text[strcspn(text, "\n")] = '\0';
-	fclose(file);
-}
-
-static void print(const struct snapshot *snapshot, const char *name, enum format format, bool first)
+static void print(const struct snapshot *snapshot, const struct reader *reader, enum format format, bool first)
 {
 	switch (format) {
 	case JSON:
-		stat_json(snapshot, name);
+		stat_json(snapshot, reader_name(reader));
 		break;
 	case CSV:
 		stat_csv(snapshot, first);
@@ -49,7 +33,7 @@ static void print(const struct snapshot *snapshot, const char *name, enum format
 	default:
 		if (!first)
 			putchar('\n');
-		stat_table(snapshot, name);
+		stat_table(snapshot, target_name(reader, snapshot).text);
 	}
 }
 
@@ -95,7 +79,7 @@ static int show(struct reader *reader, const struct options *options, struct fai
 			reader_close(reader);
 			return failed(why->text);
 		}
-		print(snapshot, reader_name(reader), options->format, first);
+		print(snapshot, reader, options->format, first);
 		snapshot_free(snapshot);
 		int status = finish_output();
 		if (status || options->watch == 0) {
@@ -126,5 +110,5 @@ int command_core(int count, char **arguments)
 
 	if (!parse("core", false, count, arguments, &options))
 		return 2;
-	return show(reader_open_core(options.what, &why), &options, &why);
+	return show(open_core(options.what, &why), &options, &why);
 }

@@ -12,9 +12,6 @@ void stat_json(const struct snapshot *snapshot, const char *name); /* one line *
 void stat_prometheus(const struct snapshot *snapshot, FILE *out);
 void stat_csv(const struct snapshot *snapshot, bool header);
 
-/* The process's command, or "". */
-void command_of(const struct snapshot *snapshot, char text[64]);
-
 /* objects of all classes; bytes of a class's objects in a place */
 static inline uint64_t class_bytes(const struct class_view *class, enum place place)
 {

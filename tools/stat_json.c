@@ -162,12 +162,10 @@ static json_t *allocator_json(const struct allocator *allocator)
 json_t *snapshot_json(const struct snapshot *snapshot)
 {
 	json_t *object = need(json_object()), *allocators = need(json_array());
-	char command[64];
 
-	command_of(snapshot, command);
 	number(object, "pid", (uint64_t)snapshot->pid);
 	put(object, "live", json_boolean(snapshot->live));
-	text(object, "command", command);
+	text(object, "command", snapshot->command);
 	if (snapshot->memory_known) {
 		const struct memory_view *memory = &snapshot->memory;
 		json_t *kinds = need(json_object());

@@ -89,12 +89,7 @@ static void print_allocator(const struct allocator *allocator)
 
 void stat_table(const struct snapshot *snapshot, const char *name)
 {
-	char command[64];
-
-	command_of(snapshot, command);
-	text_printable(command);
-	printf("%s%s%s%s: qslab %.16s", name, *command ? " (" : "", command, *command ? ")" : "",
-	       snapshot->allocators[0].segment.release);
+	printf("%s: qslab %.16s", name, snapshot->allocators[0].segment.release);
 	if (snapshot->memory_known)
 		printf(", %s %lu KiB", snapshot->live ? "RSS" : "pages with content", kib(snapshot->memory.rss));
 	if (snapshot->memory_known && !snapshot->memory.changing)

@@ -111,7 +111,7 @@ struct target_name target_name(const struct reader *reader, const struct snapsho
 	struct target_name name;
 	char command[64];
 
-	command_of(snapshot, command);
+	snprintf(command, sizeof command, "%s", snapshot->command);
 	text_printable(command);
 	snprintf(name.text, sizeof name.text, "%s%s%s%s", reader_name(reader), *command ? " (" : "", command,
 	         *command ? ")" : "");
@@ -154,12 +154,22 @@ struct thread_name thread_name(const struct snapshot *snapshot, int tid)
 	return thread;
 }
 
+struct reader *open_core(const char *path, struct failure *why)
+{
+	struct reader *reader = reader_open_core(path, why);
+
+	if (reader && reader_is_cut(reader))
+		fprintf(stderr, "qslab: %s: was cut short (ulimit -c, or the disk was full): what is not in it counts as absent\n",
+		        path);
+	return reader;
+}
+
 struct reader *open_target(const char *text, int *status)
 {
 	struct failure why;
 	long pid;
 	struct reader *reader = parse_number(text, 1, INT_MAX, &pid) ? reader_open_process((int)pid, &why)
-	                                                             : reader_open_core(text, &why);
+	                                                             : open_core(text, &why);
 
 	if (!reader)
 		*status = failed(why.text);

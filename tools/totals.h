@@ -43,6 +43,9 @@ struct thread_name {
 };
 struct thread_name thread_name(const struct snapshot *snapshot, int tid);
 
+/* A core file; one that was cut short is said to be, on stderr. NULL, with *why. */
+struct reader *open_core(const char *path, struct failure *why);
+
 /* Of a process by number, or of a core file by name. NULL: a line was printed, the status is in *status. */
 struct reader *open_target(const char *text, int *status);
 

@@ -82,6 +82,12 @@ if [ -n "$core" ]; then
 	compare
 	judge 'tool["pid"] == a["own_pid"] and not tool["live"] and a["grace"]["age_seconds"] is None'
 	judge '0.95 <= explained <= 1.02'
+	judge 'tool["command"] == "heap"'
+	size=$(stat -c %s "$core")
+	head -c $((size - 1)) "$core" >cut
+	timeout 60 "$tool" core cut >out 2>err || fail "a core file without its last byte: $(cat err)"
+	[ "$(wc -l <err)" -eq 1 ] && grep -q '^qslab: cut: was cut short' err && grep -q '^cut (heap): qslab ' out ||
+		fail "a core file without its last byte: $(cat out err)"
 	head -c 1000000 "$core" >cut
 	[[ $core == "$work"/* || $core == core.* ]] || rm -f "$core"
 	timeout 60 "$tool" core cut >out 2>err

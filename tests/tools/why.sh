@@ -25,7 +25,7 @@ cp why.out out
 if dump; then
 	look why --slabs 2 "$core"
 	judge '
-assert out.startswith("core.%s: " % "'"$process"'"), out
+assert out.startswith("core.%s (patient): " % "'"$process"'"), out
 was, now = open("why.out").read(), out
 verdict = re.compile(r"^fragmented: .*$", re.M)
 assert verdict.search(was).group() == verdict.search(now).group()
