@@ -24,16 +24,27 @@ struct object {
 struct object *next_object(void);
 CODE
 
-# compiles CODE COMPILER FLAGS...
+# A function around each line of CODE: compiles CODE COMPILER FLAGS...
 compiles() {
-	local code=$1
+	local line number=0
+	{
+		printf '%s\n' "$prologue"
+		while IFS= read -r line; do
+			number=$((number + 1))
+			printf 'void test%d(struct object *object, struct qslab_free_q *queue);\nvoid test%d(struct object *object, struct qslab_free_q *queue)\n{\n\t(void)queue;\n\t(void)object;\n\t%s\n}\n' \
+				$number $number "$line"
+		done <<<"$1"
+	} >"$folder/test.$suffix"
 	shift
-	printf '%s\nvoid test(struct object *object, struct qslab_free_q *queue);\nvoid test(struct object *object, struct qslab_free_q *queue)\n{\n\t(void)queue;\n\t(void)object;\n\t%s\n}\n' \
-		"$prologue" "$code" >"$folder/test.$suffix"
 	"$@" -c -o "$folder/test.o" -I"$include" "$folder/test.$suffix" 2>"$folder/errors"
 }
-accept() {
-	compiles "$1" "${compiler[@]}" || { echo "must compile: ${compiler[*]}: $1"; cat "$folder/errors"; failed=1; }
+accepted=
+accept() { # in one file, by and by
+	accepted+=${accepted:+$'\n'}$1
+}
+accept_all() {
+	compiles "$accepted" "${compiler[@]}" || { echo "must compile: ${compiler[*]}:"; cat "$folder/errors"; failed=1; }
+	accepted=
 }
 refuse() {
 	compiles "$1" "${compiler[@]}" && { echo "must not compile: ${compiler[*]}: $1"; failed=1; }
@@ -64,6 +75,7 @@ check() {
 	accept "qslab_free_rcu_head(&object->rcu);"
 	accept "if (qslab_free_rcu_try(object) || qslab_free_rcu_poll(qslab_rcu_get(), object)) return;"
 	accept "qslab_rcu_set_flavor(&urcu_qsbr_flavor);"
+	accept_all
 	# what it returns decides who owns the object
 	refuse "qslab_free_rcu_try(object);"
 	refuse "qslab_free_rcu_poll(qslab_rcu_get(), object);"
