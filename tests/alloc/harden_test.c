@@ -21,10 +21,7 @@ static void need_mode(void)
 
 static bool all(const unsigned char *bytes, size_t count, unsigned char value)
 {
-	for (size_t i = 0; i < count; i++)
-		if (bytes[i] != value)
-			return false;
-	return true;
+	return !count || (*bytes == value && !memcmp(bytes, bytes + 1, count - 1));
 }
 
 Test(harden, memory_is_zero_and_as_large_as_asked)
