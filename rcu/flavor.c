@@ -14,6 +14,7 @@ extern const struct rcu_flavor_struct urcu_qsbr_flavor __attribute__((weak));
 
 static const struct rcu_flavor_struct *_Atomic chosen;
 static const struct rcu_flavor_struct *_Atomic qsbr; /* urcu-qsbr, once found */
+static const void *_Atomic bp;                       /* urcu-bp, as flavor_set found it */
 static atomic_bool told;
 
 static const struct rcu_flavor_struct *find_qsbr(void)
@@ -26,8 +27,6 @@ static const struct rcu_flavor_struct *find_qsbr(void)
 		void *library = dlopen("liburcu-qsbr.so.8", RTLD_NOW | RTLD_GLOBAL);
 		found = library ? dlsym(library, "urcu_qsbr_flavor") : NULL;
 	}
-	if (interpose_find)
-		interpose_find();
 	if (found)
 		atomic_store_explicit(&qsbr, found, memory_order_release);
 	return found;
@@ -38,6 +37,7 @@ bool flavor_set(const struct rcu_flavor_struct *flavor)
 	const struct rcu_flavor_struct *none = NULL;
 
 	find_qsbr();
+	atomic_store(&bp, dlsym(RTLD_DEFAULT, "urcu_bp_flavor"));
 	return atomic_compare_exchange_strong(&chosen, &none, flavor) || none == flavor;
 }
 
@@ -75,8 +75,8 @@ bool flavor_is_qsbr(void)
 
 bool flavor_is_bp(void)
 {
-	const struct rcu_flavor_struct *flavor = flavor_get();
-	return flavor && flavor == dlsym(RTLD_DEFAULT, "urcu_bp_flavor");
+	const struct rcu_flavor_struct *flavor = flavor_known();
+	return flavor && flavor == atomic_load(&bp);
 }
 
 bool flavor_is_signal(const struct rcu_flavor_struct *flavor)

@@ -18,20 +18,12 @@ const struct rcu_flavor_struct *flavor_get(void);
 /* The one set, or returned by flavor_get, else NULL. Anywhere. */
 const struct rcu_flavor_struct *flavor_known(void);
 
-/* Is it urcu-qsbr? False before either. Anywhere. */
+/* Is it urcu-qsbr, or urcu-bp? False before either. Anywhere. */
 bool flavor_is_qsbr(void);
-
-/* Asks the loader each time, as above. */
 bool flavor_is_bp(void);
 
-/* Is that the one that signals its readers? As flavor_is_bp. */
+/* Is that the one that signals its readers? Asks the loader, as above. */
 bool flavor_is_signal(const struct rcu_flavor_struct *flavor);
-
-/*
- * interpose.c, if it is there: finds liburcu's calls. By whoever needs the first grace period, for the worker: that one
- * may be waited for by a thread inside dlopen or dlclose, whose lock dlsym takes.
- */
-void interpose_find(void) __attribute__((weak));
 
 /* Around a wait of the calling thread: no reader while it waits; aborts in a read-side section of other flavours. */
 bool flavor_wait_begin(const char *call);

@@ -1,12 +1,13 @@
 #define _GNU_SOURCE
 #include "poll.h"
+#include "copies.h"
 #include "flavor.h"
 #include "grace.h"
 #include "readers.h"
 #include "registry.h"
 #include "sleep.h"
 
-#include <dlfcn.h>
+#include <stdint.h>
 
 #define STRIDE (1ul << 20) /* from a counter of ours to the next: liburcu's own steps, of 2, do not get there while one is stored */
 /*
@@ -231,22 +232,15 @@ void poll_enter(unsigned long left)
 }
 
 /* Readers' nodes lie in threads' memory, and what liburcu moves them to in a grace period on a stack: the head is liburcu's. */
-static bool is_of_module(const void *address, const void *base)
-{
-	Dl_info info;
-	return dladdr(address, &info) && info.dli_fbase == base;
-}
-
-void poll_registered(const struct reader *reader, void (*real)(void))
+void poll_registered(const struct reader *reader, const struct copy *copy)
 {
 	const struct cds_list_head *node = &reader->qsbr->node;
-	Dl_info info;
 
-	if (atomic_load_explicit(&polling.head, memory_order_relaxed) || !dladdr((void *)real, &info))
+	if (atomic_load_explicit(&polling.head, memory_order_relaxed))
 		return;
 	struct cds_list_head *beside[2] = {next_of(node), __atomic_load_n(&node->prev, __ATOMIC_RELAXED)};
 	for (int i = 0; i < 2; i++)
-		if (is_of_module(beside[i], info.dli_fbase))
+		if ((uintptr_t)beside[i] >= copy->start && (uintptr_t)beside[i] < copy->end)
 			atomic_store_explicit(&polling.head, beside[i], memory_order_release);
 }
 

@@ -60,8 +60,9 @@ bool poll_passed(void);
 unsigned long poll_leave(void);
 void poll_enter(unsigned long left);
 
-/* The calling thread is that reader, and registered by that function of liburcu's: where is the head of liburcu's list? */
-void poll_registered(const struct reader *reader, void (*real)(void));
+/* The calling thread is that reader, and registered with that copy of liburcu: where is the head of liburcu's list? */
+struct copy;
+void poll_registered(const struct reader *reader, const struct copy *copy);
 
 /* The readers' lock held: one that leaves need not be asked. */
 void poll_forget(const struct reader *reader);

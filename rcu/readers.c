@@ -1,13 +1,12 @@
-/* liburcu's reader and grace-period counter are found by dlsym: it may be loaded after us, or never. */
 #define _GNU_SOURCE
 #include "readers.h"
+#include "copies.h"
 #include "flavor.h"
 #include "poll.h"
 #include "registry.h"
 #include "sections.h"
 #include "sleep.h"
 
-#include <dlfcn.h>
 #include <qslab/segment.h>
 #include <stdint.h>
 #include <string.h>
@@ -51,37 +50,44 @@ bool readers_are_ours(void)
 	return atomic_load_explicit(&ours, memory_order_relaxed);
 }
 
-void readers_register(void (*real)(void))
+/* Is it the copy whose readers are known? */
+static bool is_known(const struct copy *copy)
 {
-	struct urcu_qsbr_reader *reader = dlsym(RTLD_DEFAULT, "urcu_qsbr_reader"); /* this thread's */
-	struct urcu_gp *gp = dlsym(RTLD_DEFAULT, "urcu_qsbr_gp");
+	return copy->gp && copy->gp == atomic_load(&readers.gp);
+}
 
-	if (gp)
-		atomic_store(&readers.gp, gp); /* before liburcu's: a child forked from here on leaves those locks alone */
-	if (!readers_are_ours())
-		real(); /* before it is added: who is known has its links (poll.h) */
-	if (!reader || !gp || self.qsbr)
+void readers_register(const struct copy *copy)
+{
+	struct urcu_gp *none = NULL;
+
+	if (copy->gp && copy->reader[0]) /* before liburcu's: a child forked from here on leaves those locks alone */
+		atomic_compare_exchange_strong(&readers.gp, &none, copy->gp);
+	bool known = is_known(copy), both = !known || !readers_are_ours();
+	if (both)
+		copy->enroll(); /* before it is added: who is known has its links (poll.h) */
+	if (!known || self.qsbr)
 		return; /* a second registration: liburcu's own check spoke */
+	struct urcu_qsbr_reader *reader = copy_reader(copy);
 	self = (struct reader){.qsbr = reader, .tid = (int)gettid(), .thread = pthread_self()};
-	if (readers_are_ours()) {
+	if (!both) {
 		reader->tid = pthread_self();
 		reader->registered = 1;
 		reader->waiting = 0;
 	}
 	pthread_mutex_lock(&readers.lock);
-	if (readers_are_ours())
+	if (!both)
 		atomic_store(reader_counter(&self), atomic_load(global_counter()));
 	add(&self);
 	pthread_mutex_unlock(&readers.lock);
-	if (!readers_are_ours())
-		poll_registered(&self, real);
+	if (both)
+		poll_registered(&self, copy);
 }
 
-bool readers_unregister(void)
+void readers_unregister(const struct copy *copy)
 {
-	bool both = !readers_are_ours();
+	bool known = is_known(copy), both = !known || !readers_are_ours();
 
-	if (self.qsbr) {
+	if (known && self.qsbr) {
 		pthread_mutex_lock(&readers.lock);
 		remove_reader(&self);
 		pthread_mutex_unlock(&readers.lock);
@@ -91,7 +97,8 @@ bool readers_unregister(void)
 		}
 		self.qsbr = NULL;
 	}
-	return both;
+	if (both)
+		copy->leave();
 }
 
 /* Lock held. A reader is past the grace period when offline (0) or at its counter. */
@@ -125,10 +132,11 @@ bool readers_synchronize(void)
 	return true;
 }
 
-void readers_wait(void)
+bool readers_wait(const struct copy *copy)
 {
+	if (!readers_are_ours() || !is_known(copy))
+		return false;
 	bool online = self.qsbr && atomic_load(reader_counter(&self));
-
 	if (online)
 		atomic_store(reader_counter(&self), 0);
 	atomic_thread_fence(memory_order_seq_cst); /* what was unlinked, before a reader is looked at */
@@ -136,6 +144,7 @@ void readers_wait(void)
 	if (online)
 		atomic_store(reader_counter(&self), atomic_load(global_counter()));
 	atomic_thread_fence(memory_order_seq_cst); /* before the caller reads again, or frees */
+	return true;
 }
 
 void reader_describe(struct reader_info *info, int tid, pthread_t thread)

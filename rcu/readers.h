@@ -9,11 +9,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The calling thread registers with QSBR, as interpose.c saw: by that function of liburcu's, unless readers are ours. */
-void readers_register(void (*real)(void));
-
-/* The same: it unregisters. True: liburcu is to do it too. */
-bool readers_unregister(void);
+/*
+ * The calling thread registers with QSBR, or unregisters, as interpose.c saw: with that copy of liburcu, unless readers are
+ * ours. Readers of one copy are known, that of the first register call whose copy is global: another may be unloaded.
+ */
+struct copy;
+void readers_register(const struct copy *copy);
+void readers_unregister(const struct copy *copy);
 
 /* A register call of QSBR was seen. A child forked from then on is one whose readers are ours. */
 bool readers_seen(void);
@@ -21,8 +23,8 @@ bool readers_seen(void);
 /* In a child whose readers are ours: waits for each to pass a quiescent state, and returns true. Else false. */
 bool readers_synchronize(void);
 
-/* The same for a caller that may be one of them, whatever the flavour in use: synchronize_rcu in such a child. */
-void readers_wait(void);
+/* The same for a caller that may be one of them, whatever the flavour in use: synchronize_rcu of that copy in such a child. */
+bool readers_wait(const struct copy *copy);
 
 /* True in such a child. */
 bool readers_are_ours(void);

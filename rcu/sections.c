@@ -5,10 +5,10 @@
 #define _GNU_SOURCE
 #define _LGPL_SOURCE
 #include "sections.h"
+#include "copies.h"
 #include "readers.h"
 #include "sleep.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
@@ -30,18 +30,15 @@ static pthread_mutex_t waiting = PTHREAD_MUTEX_INITIALIZER; /* one grace period 
 static _Thread_local struct link self[SECTIONS_FLAVORS] __attribute__((tls_model("initial-exec")));
 
 static struct {
-	const char *reader, *gp, *flavor; /* liburcu's variables */
 	const void *_Atomic symbol;       /* its flavor, before its gp is found */
 	struct urcu_gp *_Atomic found;    /* its gp, after the first register call */
 	struct link none;                 /* lock: the list's head */
 	atomic_bool ours;                 /* a forked child: const from fork on */
 } flavors[SECTIONS_FLAVORS] = {
 	[SECTIONS_MEMB] = {
-		.reader = "urcu_memb_reader", .gp = "urcu_memb_gp", .flavor = "urcu_memb_flavor",
 		.none = {.next = &flavors[SECTIONS_MEMB].none, .prev = &flavors[SECTIONS_MEMB].none},
 	},
 	[SECTIONS_MB] = {
-		.reader = "urcu_mb_reader", .gp = "urcu_mb_gp", .flavor = "urcu_mb_flavor",
 		.none = {.next = &flavors[SECTIONS_MB].none, .prev = &flavors[SECTIONS_MB].none},
 	},
 };
@@ -57,36 +54,41 @@ static void add(enum sections_flavor flavor, struct link *link)
 	none->next = link;
 }
 
-bool sections_register(enum sections_flavor flavor)
+static bool is_known(enum sections_flavor flavor, const struct copy *copy)
 {
-	bool both = !atomic_load(&flavors[flavor].ours);
-	struct urcu_reader *reader = dlsym(RTLD_DEFAULT, flavors[flavor].reader); /* this thread's */
-	struct urcu_gp *gp = dlsym(RTLD_DEFAULT, flavors[flavor].gp);
-	struct link *link = &self[flavor];
-
-	if (!reader || !gp || link->urcu)
-		return both; /* a second registration: liburcu's own check speaks */
-	if (!atomic_load(&flavors[flavor].found)) {
-		atomic_store(&flavors[flavor].symbol, dlsym(RTLD_DEFAULT, flavors[flavor].flavor));
-		atomic_store(&flavors[flavor].found, gp);
-	}
-	*link = (struct link){NULL, NULL, reader, (int)gettid(), pthread_self()};
-	if (!both) {
-		reader->tid = pthread_self();
-		reader->registered = 1;
-	}
-	pthread_mutex_lock(&lock);
-	add(flavor, link);
-	pthread_mutex_unlock(&lock);
-	return both;
+	return copy->gp && copy->gp == atomic_load(&flavors[flavor].found);
 }
 
-bool sections_unregister(enum sections_flavor flavor)
+void sections_register(enum sections_flavor flavor, const struct copy *copy)
 {
-	bool both = !atomic_load(&flavors[flavor].ours);
 	struct link *link = &self[flavor];
 
-	if (link->urcu) {
+	if (copy->gp && copy->reader[0] && !atomic_load(&flavors[flavor].found)) {
+		atomic_store(&flavors[flavor].symbol, copy->flavor);
+		atomic_store(&flavors[flavor].found, copy->gp);
+	}
+	bool known = is_known(flavor, copy), both = !known || !atomic_load(&flavors[flavor].ours);
+	if (known && !link->urcu) { /* else a second registration: liburcu's own check speaks */
+		struct urcu_reader *reader = copy_reader(copy);
+		*link = (struct link){NULL, NULL, reader, (int)gettid(), pthread_self()};
+		if (!both) {
+			reader->tid = pthread_self();
+			reader->registered = 1;
+		}
+		pthread_mutex_lock(&lock);
+		add(flavor, link);
+		pthread_mutex_unlock(&lock);
+	}
+	if (both)
+		copy->enroll();
+}
+
+void sections_unregister(enum sections_flavor flavor, const struct copy *copy)
+{
+	bool known = is_known(flavor, copy), both = !known || !atomic_load(&flavors[flavor].ours);
+	struct link *link = &self[flavor];
+
+	if (known && link->urcu) {
 		pthread_mutex_lock(&lock);
 		link->next->prev = link->prev;
 		link->prev->next = link->next;
@@ -95,7 +97,8 @@ bool sections_unregister(enum sections_flavor flavor)
 			link->urcu->registered = 0;
 		link->urcu = NULL;
 	}
-	return both;
+	if (both)
+		copy->leave();
 }
 
 bool sections_seen(void)
@@ -130,7 +133,7 @@ static bool all_past(enum sections_flavor flavor, unsigned long phase)
 	return true;
 }
 
-bool sections_synchronize(enum sections_flavor flavor)
+static bool synchronize(enum sections_flavor flavor)
 {
 	struct urcu_gp *gp = atomic_load(&flavors[flavor].found);
 	int saved = errno;
@@ -152,6 +155,11 @@ bool sections_synchronize(enum sections_flavor flavor)
 	return true;
 }
 
+bool sections_wait(enum sections_flavor flavor, const struct copy *copy)
+{
+	return is_known(flavor, copy) && synchronize(flavor);
+}
+
 /* SECTIONS_FLAVORS: none of these, or no thread ever registered with it. */
 static int which(const struct rcu_flavor_struct *flavor)
 {
@@ -165,7 +173,7 @@ static int which(const struct rcu_flavor_struct *flavor)
 bool sections_synchronize_for(const struct rcu_flavor_struct *flavor)
 {
 	int i = which(flavor);
-	return i < SECTIONS_FLAVORS && sections_synchronize(i);
+	return i < SECTIONS_FLAVORS && synchronize(i);
 }
 
 size_t sections_holdouts(const struct rcu_flavor_struct *flavor, struct reader_info *list, size_t room)

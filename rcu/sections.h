@@ -12,12 +12,16 @@
 
 enum sections_flavor { SECTIONS_MEMB, SECTIONS_MB, SECTIONS_FLAVORS };
 
-/* What interpose.c saw: the calling thread registers, or unregisters. True: liburcu is to do it too. */
-bool sections_register(enum sections_flavor flavor);
-bool sections_unregister(enum sections_flavor flavor);
+/*
+ * What interpose.c saw: the calling thread registers with that copy of liburcu, or unregisters. Of each flavour the readers
+ * of one copy are known, as with QSBR.
+ */
+struct copy;
+void sections_register(enum sections_flavor flavor, const struct copy *copy);
+void sections_unregister(enum sections_flavor flavor, const struct copy *copy);
 
 /* In such a child: waits until every section that runs has ended, and returns true. Else false: liburcu is to do it. */
-bool sections_synchronize(enum sections_flavor flavor);
+bool sections_wait(enum sections_flavor flavor, const struct copy *copy);
 struct rcu_flavor_struct;
 bool sections_synchronize_for(const struct rcu_flavor_struct *flavor);
 
