@@ -33,9 +33,9 @@
  * Stacks have 16 frames, by backtrace(): function names need -rdynamic, addresses serve addr2line.
  *
  * A forked child goes on deferring and freeing, and no reader that fork left behind holds it up, if libqslab.so is linked
- * before liburcu, or preloaded, so that it sees readers register. Else (libqslab.a, or liburcu first) the child of a QSBR
- * program with other readers waits for them for ever in any call that waits, and its retired objects stay; and fork itself
- * waits for a grace period that runs, two seconds at most.
+ * before liburcu, or preloaded, so that it sees readers register. Else (libqslab.a, liburcu first, or liburcu in a plugin
+ * alone beside the preloaded library) the child of a QSBR program with other readers waits for them for ever in any call
+ * that waits, and its retired objects stay; and fork itself waits for a grace period that runs, two seconds at most.
  *
  * Readers are liburcu's, of the flavour urcu-qsbr, or of any other after qslab_rcu_set_flavor(). Sources of the
  * ideas: the kernel's kfree_rcu, kvfree_rcu, kfree_rcu_nolock and SLUB's sheaves; kmem_free_q.
