@@ -3,6 +3,9 @@
  * When memory is out, the throwing forms behave as the standard asks: they call the program's new_handler
  * while there is one, then throw std::bad_alloc, both through the C++ run time that the program has loaded.
  * The nothrow forms leave that to the run time's own: it calls the throwing form and catches what it throws.
+ *
+ * A program may replace some forms alone, commonly new and delete of one object: the standard's other forms are defined by
+ * these, so ours call what stands in their place, if anything does.
  */
 #define _GNU_SOURCE
 #include "fast.h"
@@ -63,88 +66,143 @@ static COLD void *new_slow(size_t alignment, size_t size)
 	return object;
 }
 
-static inline void *new_object(size_t size)
+/* Its name, which the program may give to another; and our own by another name. */
+#define REPLACEABLE(name, own) EXPORT extern __typeof__(own) name __attribute__((alias(#own)))
+#define IS_OURS(name, own) likely(name == own)
+
+/* ---- new -------------------------------------------------------------------------------------------------------- */
+
+static void *own_new(size_t size)
 {
 	void *object = fast_malloc(size);
 	return likely(object) ? object : new_slow(16, size);
 }
+REPLACEABLE(_Znwm, own_new);
 
-static inline void *new_aligned(size_t size, size_t alignment)
+static void *own_new_aligned(size_t size, size_t alignment)
 {
 	void *object = aligned_malloc(alignment, size);
 	return likely(object) ? object : new_slow(alignment, size);
 }
+REPLACEABLE(_ZnwmSt11align_val_t, own_new_aligned);
 
+static void *own_new_array(size_t size)
+{
+	return IS_OURS(_Znwm, own_new) ? own_new(size) : _Znwm(size);
+}
+REPLACEABLE(_Znam, own_new_array);
+
+static void *own_new_array_aligned(size_t size, size_t alignment)
+{
+	return IS_OURS(_ZnwmSt11align_val_t, own_new_aligned) ? own_new_aligned(size, alignment) :
+	                                                        _ZnwmSt11align_val_t(size, alignment);
+}
+REPLACEABLE(_ZnamSt11align_val_t, own_new_array_aligned);
+
+/* The nothrow forms' second or third argument is a reference to std::nothrow. */
 typedef void *nothrow_function(size_t size, const void *nothrow);
 typedef void *aligned_nothrow_function(size_t size, size_t alignment, const void *nothrow);
 
-static COLD void *nothrow_slow(const char *name, size_t size, const void *nothrow)
+/* `ours`: memory is out, and only a new_handler may help. Else the throwing form is the program's, and its exceptions its own. */
+static COLD void *nothrow_slow(const char *name, bool ours, size_t size, const void *nothrow)
 {
-	nothrow_function *own = new_handler() ? runtimes_own(name) : NULL;
-	return own ? own(size, nothrow) : NULL;
+	nothrow_function *own = !ours || new_handler() ? runtimes_own(name) : NULL;
+	return own ? own(size, nothrow) : ours ? NULL : _Znwm(size);
 }
 
-static COLD void *aligned_nothrow_slow(const char *name, size_t size, size_t alignment, const void *nothrow)
+static COLD void *aligned_nothrow_slow(const char *name, bool ours, size_t size, size_t alignment, const void *nothrow)
 {
-	aligned_nothrow_function *own = new_handler() ? runtimes_own(name) : NULL;
-	return own ? own(size, alignment, nothrow) : NULL;
+	aligned_nothrow_function *own = !ours || new_handler() ? runtimes_own(name) : NULL;
+	return own ? own(size, alignment, nothrow) : ours ? NULL : _ZnwmSt11align_val_t(size, alignment);
 }
 
-/* The nothrow forms' second or third argument is a reference to std::nothrow. */
-#define NEW(name) \
-	EXPORT void *name(size_t size); \
-	EXPORT void *name(size_t size) { return new_object(size); }
-#define NEW_NOTHROW(name) \
+#define NEW_NOTHROW(name, are_ours) \
 	EXPORT void *name(size_t size, const void *nothrow); \
 	EXPORT void *name(size_t size, const void *nothrow) \
 	{ \
-		void *object = fast_malloc(size); \
-		return likely(object) ? object : nothrow_slow(#name, size, nothrow); \
+		bool ours = are_ours; \
+		void *object = ours ? fast_malloc(size) : NULL; \
+		return likely(object) ? object : nothrow_slow(#name, ours, size, nothrow); \
 	}
-#define NEW_ALIGNED(name) \
-	EXPORT void *name(size_t size, size_t alignment); \
-	EXPORT void *name(size_t size, size_t alignment) { return new_aligned(size, alignment); }
-#define NEW_ALIGNED_NOTHROW(name) \
+#define NEW_ALIGNED_NOTHROW(name, are_ours) \
 	EXPORT void *name(size_t size, size_t alignment, const void *nothrow); \
 	EXPORT void *name(size_t size, size_t alignment, const void *nothrow) \
 	{ \
-		void *object = aligned_malloc(alignment, size); \
-		return likely(object) ? object : aligned_nothrow_slow(#name, size, alignment, nothrow); \
+		bool ours = are_ours; \
+		void *object = ours ? aligned_malloc(alignment, size) : NULL; \
+		return likely(object) ? object : aligned_nothrow_slow(#name, ours, size, alignment, nothrow); \
 	}
-#define DELETE(name) \
-	EXPORT void name(void *object); \
-	EXPORT void name(void *object) { fast_free("operator delete", object); }
-#define DELETE_2(name) \
-	EXPORT void name(void *object, size_t a); \
-	EXPORT void name(void *object, size_t a) { (void)a; fast_free("operator delete", object); }
-#define DELETE_SIZED(name) \
+
+NEW_NOTHROW(_ZnwmRKSt9nothrow_t, IS_OURS(_Znwm, own_new))
+NEW_NOTHROW(_ZnamRKSt9nothrow_t, IS_OURS(_Znwm, own_new) && IS_OURS(_Znam, own_new_array))
+NEW_ALIGNED_NOTHROW(_ZnwmSt11align_val_tRKSt9nothrow_t, IS_OURS(_ZnwmSt11align_val_t, own_new_aligned))
+NEW_ALIGNED_NOTHROW(_ZnamSt11align_val_tRKSt9nothrow_t,
+	IS_OURS(_ZnwmSt11align_val_t, own_new_aligned) && IS_OURS(_ZnamSt11align_val_t, own_new_array_aligned))
+
+/* ---- delete ------------------------------------------------------------------------------------------------------- */
+
+static void own_delete(void *object)
+{
+	fast_free("operator delete", object);
+}
+REPLACEABLE(_ZdlPv, own_delete);
+
+static void own_delete_aligned(void *object, size_t alignment)
+{
+	(void)alignment;
+	fast_free("operator delete", object);
+}
+REPLACEABLE(_ZdlPvSt11align_val_t, own_delete_aligned);
+
+static void own_delete_array(void *object)
+{
+	if (IS_OURS(_ZdlPv, own_delete))
+		own_delete(object);
+	else
+		_ZdlPv(object);
+}
+REPLACEABLE(_ZdaPv, own_delete_array);
+
+static void own_delete_array_aligned(void *object, size_t alignment)
+{
+	if (IS_OURS(_ZdlPvSt11align_val_t, own_delete_aligned))
+		own_delete_aligned(object, alignment);
+	else
+		_ZdlPvSt11align_val_t(object, alignment);
+}
+REPLACEABLE(_ZdaPvSt11align_val_t, own_delete_array_aligned);
+
+/* Their size, or std::nothrow, is more than the plain form is told. */
+#define DELETE_SIZED(name, plain, own) \
 	EXPORT void name(void *object, size_t size); \
-	EXPORT void name(void *object, size_t size) { fast_free_sized("operator delete", object, size); }
-#define DELETE_SIZED_ALIGNED(name) \
-	EXPORT void name(void *object, size_t size, size_t a); \
-	EXPORT void name(void *object, size_t size, size_t a) { (void)a; fast_free_sized("operator delete", object, size); }
-#define DELETE_3(name) \
-	EXPORT void name(void *object, size_t a, size_t b); \
-	EXPORT void name(void *object, size_t a, size_t b) { (void)a, (void)b; fast_free("operator delete", object); }
+	EXPORT void name(void *object, size_t size) \
+	{ \
+		if (IS_OURS(plain, own) && IS_OURS(_ZdlPv, own_delete)) \
+			fast_free_sized("operator delete", object, size); \
+		else \
+			plain(object); \
+	}
+#define DELETE_SIZED_ALIGNED(name, plain, own) \
+	EXPORT void name(void *object, size_t size, size_t alignment); \
+	EXPORT void name(void *object, size_t size, size_t alignment) \
+	{ \
+		if (IS_OURS(plain, own) && IS_OURS(_ZdlPvSt11align_val_t, own_delete_aligned)) \
+			fast_free_sized("operator delete", object, size); \
+		else \
+			plain(object, alignment); \
+	}
+#define DELETE_NOTHROW(name, plain) \
+	EXPORT void name(void *object, const void *nothrow); \
+	EXPORT void name(void *object, const void *nothrow) { (void)nothrow; plain(object); }
+#define DELETE_ALIGNED_NOTHROW(name, plain) \
+	EXPORT void name(void *object, size_t alignment, const void *nothrow); \
+	EXPORT void name(void *object, size_t alignment, const void *nothrow) { (void)nothrow; plain(object, alignment); }
 
-NEW(_Znwm)
-NEW(_Znam)
-NEW_NOTHROW(_ZnwmRKSt9nothrow_t)
-NEW_NOTHROW(_ZnamRKSt9nothrow_t)
-NEW_ALIGNED(_ZnwmSt11align_val_t)
-NEW_ALIGNED(_ZnamSt11align_val_t)
-NEW_ALIGNED_NOTHROW(_ZnwmSt11align_val_tRKSt9nothrow_t)
-NEW_ALIGNED_NOTHROW(_ZnamSt11align_val_tRKSt9nothrow_t)
-
-DELETE(_ZdlPv)
-DELETE(_ZdaPv)
-DELETE_SIZED(_ZdlPvm)
-DELETE_SIZED(_ZdaPvm)
-DELETE_2(_ZdlPvRKSt9nothrow_t)
-DELETE_2(_ZdaPvRKSt9nothrow_t)
-DELETE_2(_ZdlPvSt11align_val_t)
-DELETE_2(_ZdaPvSt11align_val_t)
-DELETE_SIZED_ALIGNED(_ZdlPvmSt11align_val_t)
-DELETE_SIZED_ALIGNED(_ZdaPvmSt11align_val_t)
-DELETE_3(_ZdlPvSt11align_val_tRKSt9nothrow_t)
-DELETE_3(_ZdaPvSt11align_val_tRKSt9nothrow_t)
+DELETE_SIZED(_ZdlPvm, _ZdlPv, own_delete)
+DELETE_SIZED(_ZdaPvm, _ZdaPv, own_delete_array)
+DELETE_SIZED_ALIGNED(_ZdlPvmSt11align_val_t, _ZdlPvSt11align_val_t, own_delete_aligned)
+DELETE_SIZED_ALIGNED(_ZdaPvmSt11align_val_t, _ZdaPvSt11align_val_t, own_delete_array_aligned)
+DELETE_NOTHROW(_ZdlPvRKSt9nothrow_t, _ZdlPv)
+DELETE_NOTHROW(_ZdaPvRKSt9nothrow_t, _ZdaPv)
+DELETE_ALIGNED_NOTHROW(_ZdlPvSt11align_val_tRKSt9nothrow_t, _ZdlPvSt11align_val_t)
+DELETE_ALIGNED_NOTHROW(_ZdaPvSt11align_val_tRKSt9nothrow_t, _ZdaPvSt11align_val_t)
