@@ -53,10 +53,11 @@ static void relist_large(void)
 
 static void child(void)
 {
+	thread_after_fork();
 	meta_after_fork();
 	cache_after_fork();
 	heap_after_fork(thread_heap_mine());
-	if (heap_first() && heap_first()->all_next)
+	if (tracking || (heap_first() && heap_first()->all_next)) /* else one thread was there; tracked ones share a heap */
 		relist_large();
 	span_after_fork();
 	debug_after_fork();

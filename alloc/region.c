@@ -139,10 +139,24 @@ static bool cover(size_t end)
 	size_t needed = ALIGN_UP(MAP_ENTRIES_PER_BYTE(end), MAP_STEP);
 	if (needed <= region.map_size)
 		return true;
-	if (!map_at((uintptr_t)region.map + region.map_size, needed - region.map_size))
-		return false;
-	region.map_size = needed;
-	return true;
+	region.map_next = needed; /* before the system is asked: region_after_fork */
+	if (map_at((uintptr_t)region.map + region.map_size, needed - region.map_size))
+		region.map_size = needed;
+	region.map_next = region.map_size;
+	return region.map_size == needed;
+}
+
+void region_after_fork(void)
+{
+	int saved = errno;
+
+	/* forked while another thread was in cover: what it asked for is there already, or can be had now */
+	if (region.map_next > region.map_size &&
+	    (map_at((uintptr_t)region.map + region.map_size, region.map_next - region.map_size) || errno == EEXIST))
+		region.map_size = region.map_next;
+	region.map_next = region.map_size;
+	lock_drop(&region.lock);
+	errno = saved;
 }
 
 /* Lock held. Maps from region.ahead on, an eighth of the region more than asked if the system allows. */

@@ -31,6 +31,7 @@ struct region {
 	size_t window;            /* const after region_init: size never exceeds it */
 	size_t ahead;             /* lock: bytes mapped in the system's eyes, >= size */
 	size_t map_size;          /* lock: bytes of the page map that may be touched */
+	size_t map_next;          /* lock: more than that while more is mapped */
 	atomic_size_t held;       /* bytes of [0, size) that are ours: less what others mapped there */
 	bool reserved;            /* const: a PROT_NONE mapping holds the window */
 	atomic_bool patched;      /* any: mremap has put mappings into it that do not merge */
@@ -54,6 +55,9 @@ static inline size_t whole_pages(size_t pages)
 }
 
 bool region_init(void);
+
+/* In the child, whoever had the lock. */
+void region_after_fork(void);
 
 /* Would the system give so many bytes of addresses more? Any thread; two system calls. */
 bool region_room(size_t size);

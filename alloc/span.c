@@ -480,7 +480,7 @@ void span_after_fork(void)
 	}
 	cache.purging = false;
 	gate_after_fork();
-	lock_drop(&region.lock);
+	region_after_fork();
 	span_fork_done();
 }
 

@@ -28,10 +28,17 @@ static pthread_key_t exit_key;
 static atomic_bool ready;
 static struct lock init_lock;
 
-/* A forked child keeps its parent's: what is held across the fork was taken by that name. */
+/*
+ * A forked child keeps its parent's: what is held across the fork was taken by that name. Not the kernel's number for the
+ * thread: after the parent's end it may give the same one to a new thread of the child.
+ */
 SLOW unsigned lock_name_make(void)
 {
-	return lock_name = (unsigned)gettid();
+	static atomic_uint names;
+
+	while (!(lock_name = atomic_fetch_add_explicit(&names, 1, relaxed) + 1))
+		continue; /* 2^32 of them: those of then are gone */
+	return lock_name;
 }
 
 /*
@@ -79,6 +86,12 @@ bool thread_init(void)
 	}
 	lock_drop(&init_lock);
 	return load_relaxed(&ready);
+}
+
+void thread_after_fork(void)
+{
+	if (!lock_is_mine(&init_lock))
+		lock_drop(&init_lock);
 }
 
 struct heap *thread_heap_make(void)

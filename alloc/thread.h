@@ -19,6 +19,9 @@ extern _Thread_local struct heap *thread_hidden __attribute__((tls_model("initia
  */
 bool thread_init(void);
 
+/* In the child. */
+void thread_after_fork(void);
+
 /* The library's beginning, and its fork handlers; a second call does nothing. While there is one thread. */
 void allocator_start(void);
 

@@ -19,6 +19,7 @@
 #define TICK_NS ((int64_t)100000000)
 #define LONGEST_NS ((int64_t)3600 * 1000000000)
 #define STACK ((size_t)256 << 10)
+#define STALL_MOST_S ((int64_t)1000000000)
 
 enum { IDLE, STARTING, RUNNING };
 
@@ -95,7 +96,7 @@ static void look_for_stall(void)
 	static uint64_t reported_number;
 	static int64_t reported_age;
 	uint64_t number = load_relaxed(&grace.started);
-	int64_t limit = (int64_t)options.rcu_stall * 1000000000;
+	int64_t limit = (options.rcu_stall < STALL_MOST_S ? (int64_t)options.rcu_stall : STALL_MOST_S) * 1000000000;
 
 	if (!limit || number == load_relaxed(&grace.completed))
 		return;
