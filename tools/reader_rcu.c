@@ -72,7 +72,7 @@ static size_t array_size(const struct work *work, unsigned class)
 	return size < ARRAY_MOST ? size : ARRAY_MOST;
 }
 
-/* Its objects: slots first + 1 to count. False if it cannot be an array of the class. */
+/* Its objects: slots first + 1 to count, at least one but in a pending array. False if it cannot be an array of the class. */
 static bool take_array(const struct work *work, struct list *list, const struct cursor *cursor)
 {
 	const struct qslab_segment_array *offsets = &work->segment->array;
@@ -83,7 +83,8 @@ static bool take_array(const struct work *work, struct list *list, const struct 
 		count = (cursor->top - cursor->at - offsets->slots) / 8;
 		cookie = 0;
 	}
-	if (count >= ARRAY_MOST / 8 || offsets->slots + (count + 1) * 8 > array_size(work, cursor->class) || first > count)
+	if (count >= ARRAY_MOST / 8 || offsets->slots + (count + 1) * 8 > array_size(work, cursor->class) || first > count ||
+	    (first == count && !cursor->pending))
 		return false;
 	uint16_t class = cursor->class == work->segment->classes.large ? 0 : cursor->class;
 	for (uint64_t i = first + 1; i <= count; i++) {

@@ -110,7 +110,8 @@ static bool fits(const struct work *work, const struct look *look)
 	const char *d = look->second;
 	uint64_t end = work->out->region_base + (look->page + class->pages) * PAGE;
 
-	return (uint8_t)d[slab->klass] == QSLAB_ENTRY_CLASS(look->entry) && half_at(d, slab->size) == class->size &&
+	return (uint64_t)class->objects * class->size <= class->pages * PAGE &&
+	       (uint8_t)d[slab->klass] == QSLAB_ENTRY_CLASS(look->entry) && half_at(d, slab->size) == class->size &&
 	       quarter_at(d, slab->objects) == class->objects && quarter_at(d, slab->words) == words_of(class) &&
 	       word_at(d, slab->first) + (uint64_t)class->objects * class->size == end;
 }

@@ -244,7 +244,7 @@ static void take_notes(struct core *core, const uint8_t *at, size_t size)
 	while (size >= sizeof(Elf64_Nhdr)) {
 		Elf64_Nhdr note;
 		memcpy(&note, at, sizeof note);
-		size_t name = (note.n_namesz + 3u) & ~(size_t)3, body = (note.n_descsz + 3u) & ~(size_t)3;
+		size_t name = ((size_t)note.n_namesz + 3) & ~(size_t)3, body = ((size_t)note.n_descsz + 3) & ~(size_t)3;
 		if (name > size || body > size || sizeof note + name + body > size)
 			return;
 		take_note(core, note.n_type, at + sizeof note + name, note.n_descsz);

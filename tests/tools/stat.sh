@@ -97,6 +97,18 @@ else
 	echo "note: no core file could be had"
 fi
 
+# ---- a core file that lies: a note of nearly 4 GiB in a file of 156 bytes ---------------------------------------------------
+python3 - >lies <<'PYTHON'
+import struct, sys
+note = struct.pack("<3I", 5, 0xffffffff, 0x46494c45) + b"CORE\0\0\0\0" + struct.pack("<QQ", 1000000, 4096)
+header = b"\x7fELF\2\1\1" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 4, 62, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+sys.stdout.buffer.write(header + struct.pack("<IIQQQQQQ", 4, 4, 120, 0, 0, len(note), 0, 4) + note)
+PYTHON
+for command in core map why; do
+	timeout 60 "$tool" $command lies >out 2>err
+	[ $? -eq 1 ] && [ "$(cat err)" = "qslab: lies: does not run on qslab" ] || fail "$command of a core file that lies: $(cat out err)"
+done
+
 # ---- at least 95 % explained ------------------------------------------------------------------------------------------
 launch "$build/tests/heap" fragmented
 look stat --format json "$process"
