@@ -31,7 +31,7 @@ enum fault_place {
 	FAULT_PRCTL,
 	FAULT_FUTEX,       /* a wait that ends at once: EINTR, or a wake-up for no reason */
 	FAULT_SCHED,       /* sched_getattr and sched_setattr, as a filter forbids them */
-	FAULT_LIBURCU,     /* its register calls: not found behind us, nor by loading it */
+	FAULT_LIBURCU,     /* of a flavour that the program names through us alone: loading it */
 	FAULT_PLACES
 };
 
@@ -94,7 +94,6 @@ void fault_end(void);
 #define open(...) (fault(FAULT_OPEN, EMFILE) ? -1 : open(__VA_ARGS__))
 #define getrandom(...) (fault(FAULT_RANDOM, EAGAIN) ? -1 : getrandom(__VA_ARGS__))
 #define prctl(...) (fault(FAULT_PRCTL, EINVAL) ? -1 : prctl(__VA_ARGS__))
-#define dlsym(handle, name) ((handle) == RTLD_NEXT && fault(FAULT_LIBURCU, errno) ? NULL : dlsym(handle, name))
 #define dlopen(...) (fault(FAULT_LIBURCU, errno) ? NULL : dlopen(__VA_ARGS__))
 
 static inline bool fault_syscall(long number, long operation)

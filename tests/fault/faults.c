@@ -52,15 +52,10 @@ static struct job {
 static unsigned job_count, runs, hits, failures;
 static bool soak;
 
-#define QSBR_CALLS 3 /* those that the workload makes: the first that are looked up, and again when they are made */
-
-/*
- * Without liburcu a reader cannot be registered: nothing could be freed safely, so the process ends. What was found before
- * it is needed is there.
- */
+/* Without liburcu a reader cannot be registered: nothing could be freed safely, so the process ends. */
 static bool must_abort(const struct fault_board *board)
 {
-	return board->place == FAULT_LIBURCU && board->failed > 1 && board->nth <= QSBR_CALLS;
+	return board->place == FAULT_LIBURCU && board->failed;
 }
 
 static void job_report(const struct job *job, int status)

@@ -6,6 +6,9 @@
 #include <time.h>
 #include <urcu/urcu-qsbr.h>
 
+void urcu_mb_register_thread(void);
+void urcu_mb_unregister_thread(void);
+
 /* b is ~a as long as a reader may look: who frees one early lets another's number appear. */
 struct node {
 	atomic_ulong a, b;
@@ -35,6 +38,8 @@ static void *reader(void *unused)
 	struct node *held[SLOTS];
 	unsigned long number[SLOTS];
 
+	urcu_mb_register_thread(); /* the linker leaves liburcu-mb out: nothing else of it is named */
+	urcu_mb_unregister_thread();
 	urcu_qsbr_register_thread();
 	while (!atomic_load(&stop)) {
 		for (unsigned i = 0; i < SLOTS; i++)
