@@ -61,10 +61,11 @@ static void enroll(enum copy_flavor flavor, const void *caller)
 	struct copies found;
 
 	find(flavor, caller, &found);
+	const struct copy *copy = &found.list[0];
 	if (flavor == COPY_QSBR)
-		readers_register(&found.list[0]);
+		readers_register(copy, copy_reader(copy));
 	else
-		sections_register((enum sections_flavor)(flavor - COPY_MEMB), &found.list[0]);
+		sections_register((enum sections_flavor)(flavor - COPY_MEMB), copy, copy_reader(copy));
 }
 
 /* Of several, the one that the thread is registered with. */

@@ -56,18 +56,18 @@ static bool is_known(const struct copy *copy)
 	return copy->gp && copy->gp == atomic_load(&readers.gp);
 }
 
-void readers_register(const struct copy *copy)
+void readers_register(const struct copy *copy, void *its)
 {
 	struct urcu_gp *none = NULL;
 
-	if (copy->gp && copy->reader[0]) /* before liburcu's: a child forked from here on leaves those locks alone */
+	if (copy->gp && its) /* before liburcu's: a child forked from here on leaves those locks alone */
 		atomic_compare_exchange_strong(&readers.gp, &none, copy->gp);
 	bool known = is_known(copy), both = !known || !readers_are_ours();
 	if (both)
 		copy->enroll(); /* before it is added: who is known has its links (poll.h) */
 	if (!known || self.qsbr)
 		return; /* a second registration: liburcu's own check spoke */
-	struct urcu_qsbr_reader *reader = copy_reader(copy);
+	struct urcu_qsbr_reader *reader = its;
 	self = (struct reader){.qsbr = reader, .tid = (int)gettid(), .thread = pthread_self()};
 	if (!both) {
 		reader->tid = pthread_self();

@@ -14,7 +14,7 @@
  * ours. Readers of one copy are known, that of the first register call whose copy is global: another may be unloaded.
  */
 struct copy;
-void readers_register(const struct copy *copy);
+void readers_register(const struct copy *copy, void *its); /* its: the thread's reader there, NULL if hidden */
 void readers_unregister(const struct copy *copy);
 
 /* A register call of QSBR was seen. A child forked from then on is one whose readers are ours. */

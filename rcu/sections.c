@@ -59,17 +59,17 @@ static bool is_known(enum sections_flavor flavor, const struct copy *copy)
 	return copy->gp && copy->gp == atomic_load(&flavors[flavor].found);
 }
 
-void sections_register(enum sections_flavor flavor, const struct copy *copy)
+void sections_register(enum sections_flavor flavor, const struct copy *copy, void *its)
 {
 	struct link *link = &self[flavor];
 
-	if (copy->gp && copy->reader[0] && !atomic_load(&flavors[flavor].found)) {
+	if (copy->gp && its && !atomic_load(&flavors[flavor].found)) {
 		atomic_store(&flavors[flavor].symbol, copy->flavor);
 		atomic_store(&flavors[flavor].found, copy->gp);
 	}
 	bool known = is_known(flavor, copy), both = !known || !atomic_load(&flavors[flavor].ours);
 	if (known && !link->urcu) { /* else a second registration: liburcu's own check speaks */
-		struct urcu_reader *reader = copy_reader(copy);
+		struct urcu_reader *reader = its;
 		*link = (struct link){NULL, NULL, reader, (int)gettid(), pthread_self()};
 		if (!both) {
 			reader->tid = pthread_self();

@@ -17,7 +17,7 @@ enum sections_flavor { SECTIONS_MEMB, SECTIONS_MB, SECTIONS_FLAVORS };
  * of one copy are known, as with QSBR.
  */
 struct copy;
-void sections_register(enum sections_flavor flavor, const struct copy *copy);
+void sections_register(enum sections_flavor flavor, const struct copy *copy, void *its);
 void sections_unregister(enum sections_flavor flavor, const struct copy *copy);
 
 /* In such a child: waits until every section that runs has ended, and returns true. Else false: liburcu is to do it. */
