@@ -166,11 +166,6 @@ static int look_at(struct dl_phdr_info *info, size_t size, void *argument)
 	return 0;
 }
 
-static bool is_within(const struct copy *copy, const void *address)
-{
-	return (uintptr_t)address >= copy->start && (uintptr_t)address < copy->end;
-}
-
 static void only(struct copies *found, unsigned i)
 {
 	found->list[0] = found->list[i];
@@ -184,7 +179,7 @@ static void choose(struct search *search)
 	const struct object *calling = &search->calling;
 
 	for (unsigned i = 0; i < found->count; i++)
-		if (is_within(&found->list[i], (const void *)search->caller)) {
+		if (copy_holds(&found->list[i], (const void *)search->caller)) {
 			only(found, i);
 			return;
 		}
@@ -229,7 +224,7 @@ static void find_global(enum copy_flavor flavor, void *handle)
 		ongoing = dlsym(handle, flavors[flavor].symbols[ONGOING]);
 	for (unsigned i = 0; ongoing && i < found.count; i++) {
 		struct copy *copy = &found.list[i];
-		if (!is_within(copy, ongoing))
+		if (!copy_holds(copy, ongoing))
 			continue;
 		copy->enroll = (void (*)(void))dlsym(handle, flavors[flavor].symbols[ENROLL]);
 		copy->leave = (void (*)(void))dlsym(handle, flavors[flavor].symbols[LEAVE]);

@@ -26,6 +26,12 @@ struct copy {
 	uintptr_t start, end;      /* of what it is linked into */
 };
 
+/* Does the address lie in what it is linked into? */
+static inline bool copy_holds(const struct copy *copy, const void *address)
+{
+	return (uintptr_t)address >= copy->start && (uintptr_t)address < copy->end;
+}
+
 #define COPIES_MOST 8
 
 struct copies {

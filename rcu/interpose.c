@@ -46,6 +46,11 @@ static void find(enum copy_flavor flavor, const void *caller, struct copies *fou
 	abort();
 }
 
+static enum sections_flavor sections_of(enum copy_flavor flavor)
+{
+	return flavor == COPY_MEMB ? SECTIONS_MEMB : SECTIONS_MB;
+}
+
 static bool is_registered(enum copy_flavor flavor, const struct copy *copy)
 {
 	void *reader = copy_reader(copy);
@@ -65,7 +70,7 @@ static void enroll(enum copy_flavor flavor, const void *caller)
 	if (flavor == COPY_QSBR)
 		readers_register(copy, copy_reader(copy));
 	else
-		sections_register((enum sections_flavor)(flavor - COPY_MEMB), copy, copy_reader(copy));
+		sections_register(sections_of(flavor), copy, copy_reader(copy));
 }
 
 /* Of several, the one that the thread is registered with. */
@@ -80,7 +85,7 @@ static void leave(enum copy_flavor flavor, const void *caller)
 	if (flavor == COPY_QSBR)
 		readers_unregister(&found.list[i]);
 	else
-		sections_unregister((enum sections_flavor)(flavor - COPY_MEMB), &found.list[i]);
+		sections_unregister(sections_of(flavor), &found.list[i]);
 }
 
 /* Of several, all. */
@@ -91,7 +96,7 @@ static void wait_for(enum copy_flavor flavor, const void *caller)
 	find(flavor, caller, &found);
 	for (unsigned i = 0; i < found.count; i++) {
 		const struct copy *copy = &found.list[i];
-		bool done = flavor == COPY_QSBR ? readers_wait(copy) : sections_wait((enum sections_flavor)(flavor - COPY_MEMB), copy);
+		bool done = flavor == COPY_QSBR ? readers_wait(copy) : sections_wait(sections_of(flavor), copy);
 		if (!done)
 			copy->synchronize();
 	}

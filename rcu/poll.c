@@ -7,7 +7,6 @@
 #include "registry.h"
 #include "sleep.h"
 
-#include <stdint.h>
 
 #define STRIDE (1ul << 20) /* from a counter of ours to the next: liburcu's own steps, of 2, do not get there while one is stored */
 /*
@@ -240,7 +239,7 @@ void poll_registered(const struct reader *reader, const struct copy *copy)
 		return;
 	struct cds_list_head *beside[2] = {next_of(node), __atomic_load_n(&node->prev, __ATOMIC_RELAXED)};
 	for (int i = 0; i < 2; i++)
-		if ((uintptr_t)beside[i] >= copy->start && (uintptr_t)beside[i] < copy->end)
+		if (copy_holds(copy, beside[i]))
 			atomic_store_explicit(&polling.head, beside[i], memory_order_release);
 }
 
