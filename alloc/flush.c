@@ -62,10 +62,10 @@ static unsigned put_groups(const struct group *groups, unsigned count, struct sl
 		announce += groups[used].count;
 	unsigned before = atomic_fetch_add_explicit(&slab->announced, announce, acq_rel); /* pairs with move_slab */
 	MARK(put_announced);
-	for (unsigned turn = 0; unlikely(atomic_load_explicit(&slab->moving, acquire)); turn++) /* pairs with move_slab */
-		wait_turn(turn);
-	MARK(put_settled);
+	for (unsigned turn = 0; unlikely(atomic_load_explicit(&slab->moving, acquire)) && !BROKEN(put); turn++)
+		wait_turn(turn); /* pairs with move_slab */
 	struct heap *heap = load_relaxed(&slab->heap); /* stays so until what was announced is taken in */
+	MARK(put_settled);
 	for (unsigned i = 0; i < used; i++) {
 		const struct group *group = &groups[i];
 		void *first = slab_first_object(slab, group->word, group->bits);
@@ -80,7 +80,7 @@ static unsigned put_groups(const struct group *groups, unsigned count, struct sl
 	/* announced first: what D3 takes from it is in nfree by then, and is not missed between the two */
 	announce = atomic_load_explicit(&slab->announced, acquire); /* pairs with D3 */
 	MARK(put_looks);
-	if (announce >= objects - load_relaxed(&slab->nfree))
+	if (announce >= objects - load_relaxed(&slab->nfree) && !BROKEN(look))
 		lock_and_drain(heap, dead);
 	return used;
 }

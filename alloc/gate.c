@@ -50,7 +50,7 @@ static bool enter(void)
 	inside++;
 	atomic_signal_fence(memory_order_seq_cst);
 	MARK(gate_enter);
-	if (atomic_fetch_add_explicit(&gate, 1, acquire) & CLOSED) { /* pairs with gate_open */
+	if (atomic_fetch_add_explicit(&gate, 1, acquire) & CLOSED && !BROKEN(gate)) { /* pairs with gate_open */
 		leave();
 		return false;
 	}
@@ -64,10 +64,12 @@ void gate_close(void)
 	MARK(gate_closed);
 	while ((atomic_load_explicit(&gate, acquire) & ~CLOSED) > inside)
 		nap();
+	MARK(gate_empty);
 }
 
 void gate_open(void)
 {
+	MARK(gate_opens);
 	atomic_fetch_and_explicit(&gate, ~CLOSED, acq_rel);
 }
 

@@ -48,7 +48,7 @@ static bool move_slab(struct slab *slab, struct heap *to)
 		store_relaxed(&slab->heap, to);
 	atomic_store_explicit(&slab->moving, false, release); /* pairs with put_remote */
 	MARK(move_over);
-	if (alone && atomic_fetch_sub_explicit(&slab->announced, 1, acq_rel) > 1)
+	if (alone && atomic_fetch_sub_explicit(&slab->announced, 1, acq_rel) > 1 && !BROKEN(inherit))
 		notify_push(to, slab);
 	return alone;
 }

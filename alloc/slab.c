@@ -187,10 +187,5 @@ bool slab_collect(struct slab *slab)
 	}
 	store_relaxed(&slab->nfree, load_relaxed(&slab->nfree) + taken);
 	MARK(collect_counted);
-#ifdef QSLAB_BREAK_REMOTE /* tests/explore must notice */
-	atomic_fetch_sub_explicit(&slab->announced, taken, acq_rel);
-	return false;
-#else
-	return atomic_fetch_sub_explicit(&slab->announced, taken, acq_rel) > taken;
-#endif
+	return atomic_fetch_sub_explicit(&slab->announced, taken, acq_rel) > taken && !BROKEN(collect);
 }

@@ -97,9 +97,8 @@ static bool walk(void)
 	polling.awaited = 0;
 	node = next_of(head);
 	for (unsigned i = 0; i < readers.count; i++) {
-#ifdef QSLAB_BREAK_WALK /* the torture test must notice */
-		node = &polling.order[i]->qsbr->node;
-#endif
+		if (BROKEN(walk))
+			node = &polling.order[i]->qsbr->node;
 		if (!comes_at(i, node))
 			return false;
 		struct reader *reader = polling.order[i];
@@ -110,10 +109,7 @@ static bool walk(void)
 		}
 		node = next_of(node);
 	}
-#ifdef QSLAB_BREAK_WALK
-	node = head;
-#endif
-	return node == head;
+	return node == head || BROKEN(walk);
 }
 
 /* 3. */

@@ -126,6 +126,36 @@ static void vacant(unsigned index)
 	schedule_meet(check_given_back);
 }
 
+/* ---- a slab that moves from a heap whose thread is gone, while its last objects come back ------------------------- */
+
+static struct heap *_Atomic owner;
+
+static void move(unsigned index)
+{
+	void *object;
+
+	drop(new(1024), 1024);
+	schedule_meet(NULL); /* each has a heap before there is an orphan */
+	if (index == 0) {
+		for (unsigned i = 0; i < 4; i++)
+			objects[i] = new(SIZE);
+		drop(objects[0], SIZE);
+		atomic_store(&owner, thread_heap_get());
+		return;
+	}
+	while (!atomic_load(&owner) || load_relaxed(&atomic_load(&owner)->state) != HEAP_ORPHAN)
+		schedule_yield();
+	if (index == 1) {
+		object = new(SIZE);
+		drop(object, SIZE);
+	} else {
+		for (unsigned i = 1; i < 4; i++)
+			drop(objects[i], SIZE);
+	}
+	flush_all();
+	schedule_meet(check_given_back);
+}
+
 /* ---- deferred frees: magazines exchanged, readers meanwhile ------------------------------------------------------- */
 
 static void *_Atomic slot;
@@ -182,9 +212,11 @@ static void barrier(unsigned index)
 	struct qslab_rcu_stats stats;
 
 	if (index < 2) {
-		for (unsigned i = 0; i < 5; i++) {
-			retire(new(SIZE), index && i % 2);
+		for (unsigned i = 0; i < 6; i++) {
+			retire(new(SIZE), index);
 			retired++; /* the call has returned */
+			if (i % 2)
+				schedule_yield(); /* a barrier takes the chain's first ones, and more come in */
 		}
 		return;
 	}
@@ -215,11 +247,21 @@ static void in_child(void **mine)
 	_exit(0);
 }
 
+static bool shut;
+
+static void watch_gate(const char *mark)
+{
+	CHECK(!shut || strcmp(mark, "gate_inside"), "a thread in the span source, whose gate is closed");
+	if (!strcmp(mark, "gate_empty") || !strcmp(mark, "gate_opens"))
+		shut = !strcmp(mark, "gate_empty");
+}
+
 static void forking(unsigned index)
 {
 	void *mine[3];
 	int status;
 
+	schedule_watch = watch_gate;
 	for (unsigned round = 0; round < 3; round++) {
 		for (unsigned i = 0; i < 3; i++)
 			mine[i] = new(SIZE);
@@ -246,6 +288,7 @@ const struct explore_case cases[] = {
 	{"remote", 300, 3, remote},
 	{"adopt", 300, 4, adopt},
 	{"vacant", 300, 4, vacant},
+	{"move", 100, 3, move},
 	{"exchange", 600, 3, exchange},
 	{"barrier", 400, 4, barrier},
 	{"fork", 400, 3, forking},

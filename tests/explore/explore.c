@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "cases.h"
 #include "schedule.h"
+#include "tests/planted.h"
 
 #include <getopt.h>
 #include <sched.h>
@@ -25,6 +26,7 @@ struct result {
 	uint64_t hash;
 };
 
+static const char *bug; /* planted */
 static struct result *result; /* shared with the process that runs the schedule */
 
 static void one(const struct explore_case *test, uint64_t seed, unsigned depth)
@@ -57,8 +59,8 @@ static bool passes(const struct explore_case *test, uint64_t seed, unsigned dept
 		exit(2);
 	}
 	if (status)
-		printf("explore: FAILED, signal %d, status %d: explore --test %s --seed %llu --depth %u\n", WTERMSIG(status),
-		       WEXITSTATUS(status), test->name, (unsigned long long)seed, depth);
+		printf("explore: FAILED, signal %d, status %d: explore --test %s --seed %llu --depth %u%s%s\n", WTERMSIG(status),
+		       WEXITSTATUS(status), test->name, (unsigned long long)seed, depth, bug ? " --plant " : "", bug ? bug : "");
 	return !status;
 }
 
@@ -69,7 +71,7 @@ static bool explore(const struct explore_case *test, uint64_t first, unsigned co
 	time_t end = time(NULL) + seconds;
 
 	for (; seed < first + count || (seconds && time(NULL) < end); seed++) {
-		unsigned d = depth ? depth : 1 + (unsigned)(seed % 6);
+		unsigned d = depth ? depth : 1 + (unsigned)(seed % SCHEDULE_WALK);
 		if (!passes(test, seed, d))
 			return false;
 		steps += result->steps;
@@ -90,19 +92,20 @@ static bool explore(const struct explore_case *test, uint64_t first, unsigned co
 
 static int usage(FILE *out, int status)
 {
-	fputs("usage: explore [--test NAME] [--seed FIRST] [--count SEEDS] [--depth D]\n"
-	      "  one schedule: --test NAME --seed N --depth D (it ends with its steps' hash); depth 0: 1 to 6 in turn\n"
+	fputs("usage: explore [--test NAME] [--seed FIRST] [--count SEEDS] [--depth D] [--plant BUG]\n"
+	      "  one schedule: --test NAME --seed N --depth D (it ends with its steps' hash); depth 0: 1 to 7 in turn\n"
 	      "  QSLAB_SOAK=1: two minutes each, from a seed of its own\ntests:", out);
 	for (unsigned i = 0; i < case_count; i++)
 		fprintf(out, " %s", cases[i].name);
-	fputs("\n", out);
+	fputs("\nbugs:\n", out);
+	plant_list(out);
 	return status;
 }
 
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"test", 1, NULL, 't'}, {"seed", 1, NULL, 's'}, {"count", 1, NULL, 'c'},
-		{"depth", 1, NULL, 'd'}, {"help", 0, NULL, 'h'}, {0}};
+		{"depth", 1, NULL, 'd'}, {"plant", 1, NULL, 'p'}, {"help", 0, NULL, 'h'}, {0}};
 	bool soak = getenv("QSLAB_SOAK"), single = false, passed = true, found = false;
 	unsigned long long seed = soak ? (unsigned long long)time(NULL) << 20 : 1;
 	unsigned depth = 0, count = 800;
@@ -115,6 +118,11 @@ int main(int argc, char **argv)
 		case 's': seed = strtoull(optarg, NULL, 0); single = true; break;
 		case 'c': count = (unsigned)strtoul(optarg, NULL, 0); break;
 		case 'd': depth = (unsigned)strtoul(optarg, NULL, 0); break;
+		case 'p':
+			if (!plant(optarg))
+				return usage(stderr, 2);
+			bug = optarg;
+			break;
 		case 'h': return usage(stdout, 0);
 		default: return usage(stderr, 2);
 		}

@@ -10,13 +10,15 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define THREADS_MOST 16
 #define STEPS_MOST 1000000
 #define ROUNDS 3 /* of thread-specific data's destructors: ours is last in the third */
-#define DEPTH_MOST 16
+#define WALK_EVERY 8 /* steps, about */
+#define WALK_LOCKS 64 /* most are nobody else's, and there are many */
 
 struct thread {
 	atomic_uint go;        /* 1: it is this one's turn */
@@ -35,13 +37,15 @@ static struct {
 	unsigned count, left, here, meetings;
 	int64_t lowest;
 	uint64_t seed, hash;
-	unsigned steps, depth, changes[DEPTH_MOST];
+	unsigned steps, depth, changes[SCHEDULE_WALK];
 	pid_t process;
 	pthread_key_t key;
 	atomic_uint over;
 } all;
 
 static _Thread_local struct thread *self;
+
+void (*schedule_watch)(const char *mark);
 
 /* The linker gives us the core's calls (--wrap), and these are the real ones. */
 long __real_syscall(long number, ...);
@@ -54,6 +58,11 @@ int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
 int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex);
 int __wrap_pthread_mutex_trylock(pthread_mutex_t *mutex);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument);
+
+static int64_t draw(uint64_t below)
+{
+	return (int64_t)(xorshift(&all.seed) >> 8) % (int64_t)below;
+}
 
 /* ---- turns ---------------------------------------------------------------------------------------------------- */
 
@@ -88,6 +97,16 @@ static bool scheduled(void)
 	return self && self->alive && !atomic_load(&all.over) && getpid() == all.process;
 }
 
+static bool falls(const char *name)
+{
+	if (all.depth == SCHEDULE_WALK)
+		return draw(strncmp(name, "lock", 4) ? WALK_EVERY : WALK_LOCKS) == 0;
+	for (unsigned i = 0; i + 1 < all.depth; i++)
+		if (all.changes[i] == all.steps)
+			return true;
+	return false;
+}
+
 static void step(const char *name, bool waits)
 {
 	int saved = errno;
@@ -100,9 +119,8 @@ static void step(const char *name, bool waits)
 		fprintf(stderr, "explore: no end: %d steps\n", STEPS_MOST);
 		abort();
 	}
-	for (unsigned i = 0; i + 1 < all.depth; i++)
-		if (all.changes[i] == all.steps)
-			self->own = --all.lowest;
+	if (falls(name))
+		self->own = --all.lowest;
 	self->priority = waits ? --all.lowest : self->own;
 	struct thread *next = highest();
 	if (next != self) {
@@ -114,8 +132,11 @@ static void step(const char *name, bool waits)
 
 void mark_reached(const char *name)
 {
-	if (scheduled())
-		step(name, false);
+	if (!scheduled())
+		return;
+	if (schedule_watch)
+		schedule_watch(name);
+	step(name, false);
 }
 
 void schedule_yield(void)
@@ -179,11 +200,6 @@ int __wrap_pthread_mutex_trylock(pthread_mutex_t *mutex)
 
 /* ---- threads -------------------------------------------------------------------------------------------------- */
 
-static int64_t draw(uint64_t below)
-{
-	return (int64_t)(xorshift(&all.seed) >> 8) % (int64_t)below;
-}
-
 /* Runs from the first turn it is given. */
 static struct thread *add(void)
 {
@@ -246,8 +262,8 @@ void schedule_begin(uint64_t seed, unsigned depth, unsigned length)
 	for (int i = 0; i < 8; i++)
 		xorshift(&all.seed);
 	all.process = getpid();
-	all.depth = depth < DEPTH_MOST ? depth : DEPTH_MOST;
-	for (unsigned i = 0; i + 1 < all.depth; i++)
+	all.depth = depth < SCHEDULE_WALK ? depth : SCHEDULE_WALK;
+	for (unsigned i = 0; i + 1 < all.depth && all.depth < SCHEDULE_WALK; i++)
 		all.changes[i] = 1 + (unsigned)draw(length);
 	if (pthread_key_create(&all.key, leave))
 		abort();

@@ -1,8 +1,9 @@
 /*
  * Threads that run one at a time, in an order drawn from a seed (after "probabilistic concurrency testing", Burckhardt
  * and others, 2010): each has a random priority, the highest runs, and at depth - 1 random steps the one that runs falls
- * below all. A step is a mark (alloc/mark.h) or a call that may wait: nanosleep, a futex, a mutex. There a thread lets
- * everybody else go first; what it waited for may have come when it runs again, and then its priority is its own. The
+ * below all. At the greatest depth, SCHEDULE_WALK, one step of eight is such a one: what takes many small turns is seldom
+ * found otherwise. A step is a mark (alloc/mark.h) or a call that may wait: nanosleep, a futex, a mutex. There a thread
+ * lets everybody else go first; what it waited for may have come when it runs again, and then its priority is its own. The
  * core's own threads take part. The same seed gives the same steps, in a process that did the same before.
  */
 #ifndef QSLAB_TESTS_SCHEDULE_H
@@ -10,6 +11,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+
+#define SCHEDULE_WALK 7
 
 /* About how many steps will be taken: the random ones are drawn from that many. */
 void schedule_begin(uint64_t seed, unsigned depth, unsigned length);
@@ -27,6 +30,9 @@ void schedule_yield(void);
 
 /* A step: the core's marks, and a test's own. */
 void mark_reached(const char *name);
+
+/* Called at each, by the thread that is there, before others' turns. */
+extern void (*schedule_watch)(const char *mark);
 
 unsigned schedule_steps(void);
 uint64_t schedule_hash(void); /* of who took which step */

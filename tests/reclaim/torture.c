@@ -1,6 +1,10 @@
 #define _GNU_SOURCE
 #include "torture.h"
 
+#ifdef QSLAB_TEST
+#include "tests/planted.h"
+#endif
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,6 +124,10 @@ int main(int count, char **arguments)
 			forks = false;
 		} else if (strcmp(arguments[i], "--brisk") == 0) {
 			brisk = true;
+#ifdef QSLAB_TEST
+		} else if (i + 1 < count && strcmp(arguments[i], "--plant") == 0 && plant(arguments[i + 1])) {
+			i++;
+#endif
 		} else {
 			flavor = NULL;
 		}
