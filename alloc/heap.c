@@ -184,26 +184,37 @@ static void add_orphan(struct heap *heap, bool warm)
 	store_relaxed(&heaps.warm_count, load_relaxed(&heaps.warm_count) + warm);
 }
 
-struct heap *heap_acquire(void)
+static void own(struct heap *heap, int tid)
 {
-	int tid = (int)gettid(); /* no system call under the lock */
+	store_relaxed(&heap->state, HEAP_OWNED);
+	store_relaxed(&heap->tid, tid);
+}
 
+static struct heap *take_orphan(int tid)
+{
 	lock_take(&heaps.lock);
 	struct heap *heap = heaps.orphans;
 	if (heap) {
 		heaps.orphans = heap->orphan_next;
 		store_relaxed(&heaps.orphan_count, load_relaxed(&heaps.orphan_count) - 1);
 		store_relaxed(&heaps.warm_count, load_relaxed(&heaps.warm_count) - (load_relaxed(&heaps.warm_count) > 0));
-	} else {
-		heap = heap_create();
-		if (heap)
-			publish(heap);
-	}
-	if (heap) {
-		store_relaxed(&heap->state, HEAP_OWNED);
-		store_relaxed(&heap->tid, tid);
+		own(heap, tid);
 	}
 	lock_drop(&heaps.lock);
+	return heap;
+}
+
+struct heap *heap_acquire(void)
+{
+	int tid = (int)gettid(); /* no system call under the lock */
+	struct heap *heap = take_orphan(tid);
+
+	if (!heap && (heap = heap_create())) {
+		own(heap, tid);
+		lock_take(&heaps.lock);
+		publish(heap);
+		lock_drop(&heaps.lock);
+	}
 	return heap;
 }
 

@@ -9,15 +9,12 @@
 #include "span.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <pthread.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 _Thread_local struct heap *thread_heap __attribute__((tls_model("initial-exec"))) = &heap_none;
 
 _Thread_local struct magazine *thread_frees __attribute__((tls_model("initial-exec"))) = heap_none.magazines;
-_Thread_local unsigned lock_name __attribute__((tls_model("initial-exec")));
 
 _Thread_local struct heap *thread_hidden __attribute__((tls_model("initial-exec")));
 
@@ -27,31 +24,6 @@ static _Thread_local bool thread_gone __attribute__((tls_model("initial-exec")))
 static pthread_key_t exit_key;
 static atomic_bool ready;
 static struct lock init_lock;
-
-/*
- * A forked child keeps its parent's: what is held across the fork was taken by that name. Not the kernel's number for the
- * thread: after the parent's end it may give the same one to a new thread of the child.
- */
-SLOW unsigned lock_name_make(void)
-{
-	static atomic_uint names;
-
-	while (!(lock_name = atomic_fetch_add_explicit(&names, 1, relaxed) + 1))
-		continue; /* 2^32 of them: those of then are gone */
-	return lock_name;
-}
-
-/*
- * nanosleep is a cancellation point, which malloc and free are not: a thread would end with our locks, or in the gate. And
- * a sandbox may end the program for it; threads that wait for each other have futex in any.
- */
-SLOW void nap(void)
-{
-	unsigned nobody = 0; /* wakes it */
-	int saved = errno;
-	syscall(SYS_futex, &nobody, FUTEX_WAIT_PRIVATE, nobody, &(struct timespec){0, 20000}, NULL, 0);
-	errno = saved;
-}
 
 static void direct(struct heap *heap)
 {
