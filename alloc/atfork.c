@@ -14,6 +14,9 @@
 typedef void handler(void);
 typedef int registrar(handler *prepare, handler *parent, handler *child, void *dso);
 
+/* ThreadSanitizer's, of a program that has it: it registers a handler before the calls that it intercepts can be made. */
+void __tsan_init(void) __attribute__((weak));
+
 registrar __register_atfork; /* what pthread_atfork, which is linked statically, calls */
 
 __attribute__((visibility("default"))) int __register_atfork(handler *prepare, handler *parent, handler *child, void *dso)
@@ -24,7 +27,8 @@ __attribute__((visibility("default"))) int __register_atfork(handler *prepare, h
 	if (unlikely(!found)) { /* any thread may be the first */
 		found = (registrar *)dlsym(RTLD_NEXT, "__register_atfork");
 		store_relaxed(&next, found);
-		allocator_start(); /* comes here again */
+		if (!__tsan_init)
+			allocator_start(); /* comes here again */
 	}
 	return likely(found) ? found(prepare, parent, child, dso) : ENOMEM;
 }

@@ -8,8 +8,13 @@
 #include <string.h>
 
 #define WINDOW ((size_t)16 << 40)
-#define WINDOW_LOWEST ((uintptr_t)0x100000000000) /* clear of programs, their heaps, and mmap's area */
-#define WINDOW_PLACES 0x8000                      /* 1 GiB apart */
+/*
+ * Clear of programs, their heaps, and mmap's area; and of what others map there without a look: Go's race detector from
+ * 0x200000000000 and 0x300000000000 on, Java's ZGC from powers of two.
+ */
+#define WINDOW_LOWEST ((uintptr_t)0x340000000000)
+#define WINDOW_PLACES 0x10000
+#define PLACE ((size_t)256 << 20)                 /* they are so far apart; see SKEW */
 #define GIB ((size_t)1 << 30)
 #define HUGE ((size_t)2 << 20)
 /*
@@ -88,19 +93,25 @@ static bool reserve(void)
 	return false;
 }
 
+/* Of a program's sanitizer, if it has one that suffers no mapping but where the kernel puts it. */
+void __tsan_init(void) __attribute__((weak));
+void __msan_init(void) __attribute__((weak));
+
 static bool place_window(uint64_t seed)
 {
+	if (__tsan_init || __msan_init)
+		return false;
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 	(void)seed;
 	return false; /* their shadow memory lies where the window would */
 #else
 	for (unsigned attempt = 0; attempt < 8; attempt++, seed = seed * 6364136223846793005u + 1) {
-		uintptr_t at = WINDOW_LOWEST + (seed >> 20) % WINDOW_PLACES * GIB;
+		uintptr_t at = WINDOW_LOWEST + (seed >> 20) % WINDOW_PLACES * PLACE;
 		if (map_at(at, MAP_STEP)) {
 			region.map = (void *)at;
 			region.map_size = MAP_STEP;
 			region.window = WINDOW;
-			region.base = ALIGN_UP(at + MAP_ENTRIES_PER_BYTE(WINDOW), GIB) + SKEW;
+			region.base = ALIGN_UP(at + MAP_ENTRIES_PER_BYTE(WINDOW), PLACE) + SKEW;
 			return true;
 		}
 		if (errno == ENOMEM)
