@@ -5,6 +5,7 @@ void bin_unlink(struct bin *bin, struct slab *slab, bool partial)
 {
 	if (bin->kept == slab)
 		bin->kept = NULL;
+	bin->full_count -= !partial;
 	if (slab->prev)
 		slab->prev->next = slab->next;
 	else if (partial)
@@ -25,6 +26,7 @@ void bin_add_full(struct bin *bin, struct slab *slab)
 	if (bin->full)
 		bin->full->prev = slab;
 	bin->full = slab;
+	bin->full_count++;
 }
 
 void bin_add_first(struct bin *bin, struct slab *slab)

@@ -128,7 +128,7 @@ static void begin(size_t bytes)
 
 struct span gate_alloc(size_t pages, size_t alignment, bool zero)
 {
-	struct span span = {NULL, false};
+	struct span span = {0};
 
 	begin(pages << PAGE_SHIFT);
 	if (is_started() && enter()) {

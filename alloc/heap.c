@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define ORPHANS_TRIED 8
+#define GROWS_FROM 8 /* full slabs: what the next one will not need is a part of it, and so a small one of all */
 #define ORPHANS_WARM 8 /* so many keep slabs that are all free, for the threads to come */
 
 static struct {
@@ -108,12 +109,13 @@ unsigned heap_supply(struct heap *heap, unsigned class, void **end, unsigned wan
 	}
 	if (!taken && adopt_slab(heap, class, &dead))
 		taken = bin_take(bin, end, want);
+	bool grows = bin->full_count >= GROWS_FROM;
 	lock_drop(&heap->lock);
 	bin_bury(dead);
 	if (likely(taken))
 		return taken;
 
-	struct slab *slab = slab_create(class, heap);
+	struct slab *slab = slab_create(class, heap, grows);
 	if (!slab)
 		return 0;
 	lock_take(&heap->lock);

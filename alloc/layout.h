@@ -105,7 +105,7 @@ static inline size_t slab_descriptor_size(unsigned words)
 static inline struct span slab_span(const struct slab *slab)
 {
 	uintptr_t end = slab->first + (size_t)slab->objects * slab->size;
-	return (struct span){(void *)(end - (classes[slab->class].pages << PAGE_SHIFT)), slab->from_mmap};
+	return (struct span){(void *)(end - (classes[slab->class].pages << PAGE_SHIFT)), slab->from_mmap, false};
 }
 
 /* The object that contains address, or any number >= objects if none does. */
@@ -202,6 +202,7 @@ struct magazine {
 struct bin {
 	struct slab *partial, *partial_last; /* heap's lock: slabs with 0 < nfree */
 	struct slab *full;                   /* heap's lock: slabs with nfree == 0 */
+	unsigned full_count;                 /* heap's lock */
 	struct slab *kept;                   /* heap's lock: the one all-free slab in partial, if any */
 	bool busy;                           /* heap's lock: objects were taken since a slab was last kept */
 };

@@ -33,6 +33,10 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 struct region region __attribute__((aligned(CACHE_LINE)));
 
 #ifdef QSLAB_TEST_SYSTEM_PAGE /* so large, for all that is known here (tests/portability/system_page.h) */
@@ -252,6 +256,17 @@ void region_purge(void *start, size_t size)
 		return;
 	if (madvise(from, (size_t)(to - from), MADV_DONTNEED))
 		memset(from, 0, (size_t)(to - from)); /* locked (mlockall): what they hold goes all the same */
+}
+
+void region_fault_in(void *start, size_t size)
+{
+	static atomic_bool refused; /* by a kernel before 5.14, or a sandbox */
+	uintptr_t from = ALIGN_UP((uintptr_t)start, system_page), to = ((uintptr_t)start + size) & ~(system_page - 1);
+	int saved = errno;
+
+	if (from < to && !load_relaxed(&refused) && madvise((void *)from, to - from, MADV_POPULATE_WRITE))
+		store_relaxed(&refused, true);
+	errno = saved;
 }
 
 void region_discard(void *start, size_t size)

@@ -68,6 +68,13 @@ void *region_grow(size_t size, size_t alignment);
 /* The same, but only directly at address `at`; false if that is not the end or cannot be had. */
 bool region_grow_at(void *at, size_t size);
 
+/*
+ * All of it will be used soon: its pages are had at once, which costs less than a fault for each. They then lie side by side
+ * in memory, too, mostly; as objects of all classes come to need them they would be mixed with others', and whoever goes
+ * through a process's pages in the order of addresses, as fork does, would miss the caches at each. No promise.
+ */
+void region_fault_in(void *start, size_t size);
+
 /* Gives the memory of the system's pages that lie inside back; all reads as zero afterwards. Once patched, mends the mappings too. */
 void region_purge(void *start, size_t size);
 

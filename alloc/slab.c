@@ -38,7 +38,7 @@ static int construct(struct slab *slab)
 	return error;
 }
 
-struct slab *slab_create(unsigned class, struct heap *heap)
+struct slab *slab_create(unsigned class, struct heap *heap, bool grows)
 {
 	const struct class_info *info = &classes[class];
 	struct slab *slab = span_meta_alloc(slab_descriptor_size(info->words));
@@ -51,6 +51,8 @@ struct slab *slab_create(unsigned class, struct heap *heap)
 		errno = ENOMEM;
 		return NULL;
 	}
+	if (grows && span.fresh && info->size <= PAGE_SIZE) /* of larger objects some pages may never be touched */
+		region_fault_in(span.start, info->pages << PAGE_SHIFT);
 	slab->first = (uintptr_t)span.start + (info->pages << PAGE_SHIFT) -
 	              (size_t)info->objects * info->size;
 	slab->recip = info->recip;

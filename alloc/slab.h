@@ -5,8 +5,11 @@
 #include "layout.h"
 #include "misuse.h"
 
-/* All objects free, constructed, in no list, not in the page map; NULL with errno. No lock held. */
-struct slab *slab_create(unsigned class, struct heap *heap);
+/*
+ * All objects free, constructed, in no list, not in the page map; NULL with errno. No lock held. Of a bin that `grows` all
+ * of it is likely to be used.
+ */
+struct slab *slab_create(unsigned class, struct heap *heap, bool grows);
 
 /*
  * Heap's lock. Into the page map, or out of it: with the step into a list, or out of one. A child that is forked by a

@@ -56,12 +56,12 @@ static struct {
 static struct span bin_pop(uint64_t *bin)
 {
 	if (!*bin)
-		return (struct span){NULL, false};
+		return (struct span){0};
 	size_t page = *bin - 1;
 	uint64_t entry = load_relaxed(&region.map[page]);
 	*bin = entry >> LINK_SHIFT;
 	store_relaxed(&region.map[page], 0);
-	return (struct span){region_address(page), entry & LINK_FROM_MMAP};
+	return (struct span){region_address(page), entry & LINK_FROM_MMAP, false};
 }
 
 /* Lock held. */
@@ -258,18 +258,18 @@ static struct span bin_pop_aligned(uint64_t *bin, size_t alignment)
 				return bin_pop(bin);
 			store_relaxed(before, entry >> LINK_SHIFT << LINK_SHIFT | (load_relaxed(before) & LINK_FROM_MMAP));
 			store_relaxed(here, 0);
-			return (struct span){region_address(at - 1), entry & LINK_FROM_MMAP};
+			return (struct span){region_address(at - 1), entry & LINK_FROM_MMAP, false};
 		}
 		before = here;
 		at = entry >> LINK_SHIFT;
 	}
-	return (struct span){NULL, false};
+	return (struct span){0};
 }
 
 /* Lock held. */
 static struct span take_cached(size_t pages, size_t alignment)
 {
-	struct span span = {NULL, false};
+	struct span span = {0};
 
 	if (pages <= SPAN_CACHED_PAGES)
 		span = likely(alignment <= PAGE_SIZE) ? bin_pop(&cache.bins[pages])
@@ -286,7 +286,7 @@ static struct span take_cached(size_t pages, size_t alignment)
 struct span span_alloc_least(size_t *pages, size_t most, size_t alignment, bool zero)
 {
 	size_t bytes = *pages << PAGE_SHIFT;
-	struct span span = {NULL, false};
+	struct span span = {0};
 
 	if (FAULT(SPAN) || *pages > PTRDIFF_MAX >> PAGE_SHIFT)
 		return span;
@@ -308,11 +308,13 @@ struct span span_alloc_least(size_t *pages, size_t most, size_t alignment, bool 
 	take_from_source(bytes);
 	lock_drop(&cache.lock);
 
+	size_t dirty = load_relaxed(&source_dirty);
 	span = gate_alloc(*pages, alignment, zero);
 	if (!span.start && span_trim())
 		span = gate_alloc(*pages, alignment, zero);
 	if (!span.start)
 		return span;
+	span.fresh = load_relaxed(&source_dirty) >= dirty;
 	DTRACE_PROBE2(qslab, span_alloc, span.start, *pages);
 	lock_take(&cache.lock);
 	live_more(bytes);

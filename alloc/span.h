@@ -24,6 +24,7 @@
 struct span {
 	void *start;       /* NULL: none */
 	bool from_mmap;    /* which source it goes back to */
+	bool fresh;        /* a hint, of one just allocated: its pages are to be faulted in */
 };
 
 /*
