@@ -122,7 +122,48 @@ def without_paths(text):
     return re.sub(r"/\S*/", "", text.strip())[-200:]
 
 
-def measure(rows, columns, run_one, runs, deadline=None):
+class Cores:
+    """Whether the cores are near each other. A host may move a virtual machine's cores apart, for seconds: what threads
+    share then takes several times as long, and a sample says more about the host than about what is measured. So each
+    is taken between two looks (perf/distance), and again if a look finds the cores far apart."""
+    FAR = 2.5       # times the least distance seen
+    AGAIN = 6       # takes at most
+    LONG_S = 5      # such a sample is not taken again: its cores were moved to and fro
+    LOOKS, PAUSE_S = 10, 0.1
+
+    def __init__(self, program):
+        self.program, self.least, self.most, self.again, self.far = program, None, 0, 0, 0
+        for _ in range(self.LOOKS if program else 0):
+            self.near()
+            time.sleep(self.PAUSE_S)
+
+    def near(self):
+        distance = float(output_of(self.program) or 0) if self.program else 0
+        if not distance:
+            return True
+        self.least, self.most = min(distance, self.least or distance), max(distance, self.most)
+        return distance < self.FAR * self.least
+
+    def take(self, run_one, row, column):
+        for take in range(self.AGAIN):
+            for _ in range(self.LOOKS):
+                if self.near():
+                    break
+                time.sleep(self.PAUSE_S)
+            started = time.monotonic()
+            result = run_one(row, column)
+            if result is None or self.near() or time.monotonic() - started > self.LONG_S:
+                return result
+            self.again += take + 1 < self.AGAIN
+        self.far += 1
+        return result
+
+    def note(self):
+        return (f"cores: a cache line took {self.least:.0f} to {self.most:.0f} ns from one to the other; {self.again} samples "
+                f"were taken again because it took over {self.FAR} times the least, {self.far} are of that time all the same")
+
+
+def measure(rows, columns, run_one, runs, cores, deadline=None):
     """(samples, failures, rounds): samples[row][column] is a list of results; failures[row][column] says why not.
     run_one(row, column) returns None where the column has nothing to do with the row. Past the deadline no row is
     begun, so a row has all columns or none; nor is a round that would end later if it took as long as the longest."""
@@ -145,7 +186,7 @@ def measure(rows, columns, run_one, runs, deadline=None):
                 if column in failures[row] or (row, column) in left_out:
                     continue
                 try:
-                    result = run_one(row, column)
+                    result = cores.take(run_one, row, column)
                     if result is None:
                         left_out.add((row, column))
                         continue
@@ -189,6 +230,7 @@ class Measurement:
         self.files = {name: path for name, path in files.items() if path}
         self.sha256 = {name: fingerprint(path) for name, path in self.files.items()}
         self.samples, self.failed, self.late, self.rounds = {}, [], [], 0
+        self.cores = Cores(bench_program(options, "distance") if options.scale >= QUICK_SCALE else None)
 
     def fail(self, column, row, why):
         self.failed.append({"column": name_of(column), "row": name_of(row), "why": why})
@@ -198,7 +240,7 @@ class Measurement:
         deadline = self.options.deadline
         if deadline:
             deadline = time.monotonic() + max(0, deadline - time.monotonic()) * share
-        samples, failures, rounds = measure(rows, columns, run_one, runs or self.options.runs, deadline)
+        samples, failures, rounds = measure(rows, columns, run_one, runs or self.options.runs, self.cores, deadline)
         self.rounds = max(self.rounds, rounds)
         for row, found in failures.items():
             for column, why in found.items():
@@ -216,6 +258,8 @@ class Measurement:
             if fingerprint(path) != self.sha256[name]:
                 self.fail(name, "all", "its file changed during the run: the samples are of two builds")
         notes = list(notes)
+        if self.cores.least:
+            notes.append(self.cores.note())
         if self.late:
             notes.append(f"out of time, so not measured: {', '.join(self.late)}")
         return {"suite": self.suite, "runs": self.rounds, "scale": self.options.scale, "machine": self.machine,
