@@ -16,6 +16,7 @@
 #include <urcu/flavor.h>
 
 #define NAP_NS 1000000 /* lets demand gather; cut short when it is urgent */
+#define NAP_MOST_NS 16000000 /* while those who poll get on: a worker that wakes takes one of their cores */
 /*
  * Between grace periods, unless somebody waits for the next. One costs 50 us of processor time, most of it switches
  * from and to readers; end to end they took half a core, and the readers' own time where no core was idle.
@@ -146,12 +147,14 @@ static void ask_for_short_slices(void)
 static void nap(void)
 {
 	uint64_t seen;
+	int64_t length = NAP_NS;
 
 	do {
 		seen = completed();
 		if (atomic_load_explicit(&grace.urgent, memory_order_acquire))
 			return;
-		rest(NAPS, NAP_NS);
+		rest(NAPS, length);
+		length = length < NAP_MOST_NS ? 2 * length : length;
 	} while (seen != completed());
 }
 
