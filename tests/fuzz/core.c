@@ -1,5 +1,5 @@
 /*
- * A small process on qslab that writes a core file of itself: the pages that are not zero of all that is writable.
+ * A small process on qslab that writes a core file of itself: all that is writable, but for zeroes in large mappings.
  *
  *     fuzz_core FILE
  */
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAGE = 4096, RUNS = 2000 };
+enum { PAGE = 4096, LARGE = 4 << 20, RUNS = 2000 };
 
 static Elf64_Phdr runs[RUNS];
 static Elf64_Half run_count;
@@ -50,11 +50,15 @@ static bool is_zero(const char *page)
 	return true;
 }
 
+/*
+ * A mapping. What is published is looked for at the starts of what a core file has: runs do not go on into the next one. Pages
+ * of zeroes are left out of large ones alone: the library's own data, which has some, has to be there.
+ */
 static void take(uint64_t start, uint64_t end)
 {
 	for (uint64_t at = start; at < end && run_count < RUNS; at += PAGE) {
-		Elf64_Phdr *last = run_count ? &runs[run_count - 1] : NULL;
-		if (is_zero((const char *)at))
+		Elf64_Phdr *last = run_count && runs[run_count - 1].p_vaddr >= start ? &runs[run_count - 1] : NULL;
+		if (end - start > LARGE && is_zero((const char *)at))
 			continue;
 		if (last && last->p_vaddr + last->p_memsz == at)
 			last->p_filesz = last->p_memsz += PAGE;

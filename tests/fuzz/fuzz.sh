@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # tests/fuzz/fuzz.sh BUILD [SECONDS]: both fuzz targets, over libFuzzer where clang has it, else over our own engine.
-# 24 seconds; with QSLAB_SOAK 600. The library's modes take a part of it each.
+# 30 seconds, so a minute of fuzzing; with QSLAB_SOAK 600. The library's modes take a part of it each.
 set -u
 build=$(cd "${1:?usage: fuzz.sh BUILD [SECONDS]}" && pwd) || exit 1
 here=$(cd "$(dirname "$0")" && pwd)
-seconds=${2:-$([ -n "${QSLAB_SOAK:-}" ] && echo 600 || echo 24)}
+seconds=${2:-$([ -n "${QSLAB_SOAK:-}" ] && echo 600 || echo 30)}
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 kept=${FUZZ_KEEP:-$build/fuzz-found} # what fails, to be run again
