@@ -145,6 +145,7 @@ struct search {
 	struct object calling;     /* the caller's object, once found */
 	struct copies *found;
 	const char *names[COPIES_MOST];
+	unsigned long long added;  /* how many objects the loader has ever added to its list */
 };
 
 static int look_at(struct dl_phdr_info *info, size_t size, void *argument)
@@ -155,6 +156,7 @@ static int look_at(struct dl_phdr_info *info, size_t size, void *argument)
 	struct copy copy;
 
 	(void)size;
+	search->added = info->dlpi_adds;
 	if (!read_object(info, &object))
 		return 0;
 	if (holds(&object, search->caller))
@@ -172,8 +174,8 @@ static void only(struct copies *found, unsigned i)
 	found->count = 1;
 }
 
-/* Of several: the caller's own, or that of the first library that it needs. */
-static void choose(struct search *search)
+/* The caller's own, or that of the first library that it needs. False: it has none. */
+static bool choose(struct search *search)
 {
 	struct copies *found = search->found;
 	const struct object *calling = &search->calling;
@@ -181,24 +183,40 @@ static void choose(struct search *search)
 	for (unsigned i = 0; i < found->count; i++)
 		if (copy_holds(&found->list[i], (const void *)search->caller)) {
 			only(found, i);
-			return;
+			return true;
 		}
 	for (const ElfW(Dyn) *entry = calling->dynamic; entry && entry->d_tag != DT_NULL; entry++)
 		for (unsigned i = 0; entry->d_tag == DT_NEEDED && i < found->count; i++)
 			if (!strcmp(calling->strings + entry->d_un.d_val, search->names[i])) {
 				only(found, i);
-				return;
+				return true;
 			}
+	return false;
 }
 
-static void find(enum copy_flavor flavor, const void *caller, struct copies *found)
+/*
+ * Is the loader done with all of so many objects? They are on its list before they are relocated and have their place in
+ * threads' TLS. False: not known, and now the load that may have been under way is over: look again.
+ */
+static bool all_loaded(unsigned long long added)
+{
+	static _Atomic unsigned long long known;
+
+	if (atomic_load(&known) == added)
+		return true;
+	dlsym(RTLD_DEFAULT, "dl_iterate_phdr"); /* the loader's lock is held throughout a load */
+	atomic_store(&known, added);
+	return false;
+}
+
+/* False: what was found may not be callable yet. The caller's own is, as the caller runs. */
+static bool find(enum copy_flavor flavor, const void *caller, struct copies *found)
 {
 	struct search search = {.flavor = flavor, .caller = (uintptr_t)caller, .found = found};
 
 	found->count = 0;
 	dl_iterate_phdr(look_at, &search);
-	if (caller && found->count > 1)
-		choose(&search);
+	return !found->count || choose(&search) || all_loaded(search.added);
 }
 
 /* ---- the global one -------------------------------------------------------------------------------------------------- */
@@ -209,6 +227,7 @@ static struct {
 } global[COPY_FLAVORS];
 static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER; /* who writes `global` */
 static atomic_bool started;
+static atomic_bool asked[COPY_FLAVORS]; /* the loader for the system's: wait for that one */
 
 /*
  * As the loader sees it: a program's references to liburcu's variables may have moved them into the program, and others may
@@ -254,18 +273,19 @@ void copies_start(void)
 void copies_of(enum copy_flavor flavor, const void *caller, struct copies *found)
 {
 	copies_start();
-	if (!atomic_load(&global[flavor].there)) {
-		find(flavor, caller, found);
-		return;
-	}
-	found->list[0] = global[flavor].copy;
-	found->count = 1;
+	do {
+		if (atomic_load(&global[flavor].there) || (atomic_load(&asked[flavor]) && copies_load(flavor))) {
+			found->list[0] = global[flavor].copy;
+			found->count = 1;
+			return;
+		}
+	} while (!find(flavor, caller, found));
 }
 
 bool copies_load(enum copy_flavor flavor)
 {
+	atomic_store(&asked[flavor], true);
 	void *handle = dlopen(flavors[flavor].library, RTLD_NOW | RTLD_GLOBAL);
-
 	if (handle)
 		find_global(flavor, handle);
 	return atomic_load(&global[flavor].there);

@@ -42,7 +42,10 @@ struct copies {
 /* By a constructor, or earlier by a call from another library's: finds the global ones. */
 void copies_start(void);
 
-/* Of a call from that address. Any thread; asks for no lock that constructors run under, but at the very start. */
+/*
+ * Of a call from that address. Any thread. Asks for the loader's lock at the very start; and where the caller has no copy of
+ * its own, once after each load: a copy that is still being loaded must not be called.
+ */
 void copies_of(enum copy_flavor flavor, const void *caller, struct copies *found);
 
 /* None is loaded: the system's is, and stays, in the global scope. False: it cannot be. Takes the loader's lock. */
