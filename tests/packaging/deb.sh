@@ -6,6 +6,7 @@ limit=500
 need cpack
 need dpkg-shlibdeps
 need dpkg-deb
+need man
 cd "$work" || exit 1
 quiet() { timeout -k 5 "$limit" "$@" >log 2>&1 || { tail -30 log; fail "$*"; }; }
 
@@ -30,6 +31,7 @@ for package in libqslab0 qslab libqslab-dev; do
 	for notice in copyright THIRD-PARTY.md; do
 		[ -s root-$package/usr/share/doc/$package/$notice ] || fail "$package: no $notice"
 	done
+	zcat root-$package/usr/share/doc/$package/changelog.gz | grep -q '^# Changes' || fail "$package: no change log"
 	dpkg-deb --extract $package.deb root || fail "$package: does not extract"
 done
 depends libqslab0.deb 'liburcu8( |,|$)'
@@ -48,7 +50,12 @@ timeout 60 root/usr/bin/qslab run -- grep -qF "$lib/libqslab-malloc.so" /proc/se
 quiet cc "$here/program.c" -o program "-I$work/root/usr/include" "-L$lib" -lqslab -lurcu-qsbr
 LD_LIBRARY_PATH=$lib timeout 60 ./program || fail "a program: status $?"
 LD_PRELOAD=$lib/libqslab-malloc.so LD_LIBRARY_PATH=$lib timeout 60 ./program preloaded || fail "preloaded: status $?"
-[ -s root/usr/share/man/man1/qslab.1 ] && [ -s root/usr/share/man/man3/qslab_rcu.3 ] || fail "no manual"
+for page in 'qslab(1)' 'qslab_rcu(3)' 'qslab_free_rcu(3)'; do # the last is a page that sends to another
+	name=${page%(*} section=${page//[^0-9]/}
+	MANPATH=$work/root/usr/share/man timeout 60 man "$section" "$name" 2>&1 | grep -qi "$name" || fail "no manual page: $page"
+	[ -s "root/usr/share/man/man$section/$name.$section.gz" ] || fail "$page is not compressed"
+done
+find root -path '*/man/*' -type f ! -name '*.gz' | grep . && fail "manual pages that are not compressed"
 
 # what dpkg itself thinks of them, in a database and a root that are thrown away, with an ldconfig that only says so
 if [ "$(id -u)" -eq 0 ]; then

@@ -65,13 +65,14 @@ foreach(page ${pages})
 	endforeach()
 endforeach()
 
-# ---- licences ----------------------------------------------------------------------
+# ---- licences, changes ----------------------------------------------------------------------
 file(READ LICENSE ours)
 file(READ THIRD-PARTY.md theirs)
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/copyright CONTENT "${ours}\n${theirs}" @ONLY)
 foreach(component runtime tool development)
 	set(folder ${CMAKE_INSTALL_DATAROOTDIR}/doc/${package_of_${component}})
 	install(FILES ${CMAKE_BINARY_DIR}/copyright LICENSE THIRD-PARTY.md DESTINATION ${folder} COMPONENT ${component})
+	install(FILES CHANGELOG.md RENAME changelog DESTINATION ${folder} COMPONENT ${component})
 endforeach()
 install(FILES include/qslab/README.md DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/doc/libqslab-dev COMPONENT development)
 
@@ -82,6 +83,7 @@ set(CPACK_PACKAGE_CONTACT "the qslab authors <qslab@invalid>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "memory allocator with deferred free over RCU grace periods")
 set(CPACK_PACKAGING_INSTALL_PREFIX ${CMAKE_INSTALL_PREFIX})
 set(CPACK_STRIP_FILES ON)
+set(CPACK_PRE_BUILD_SCRIPTS ${packaging}/compress.cmake)
 set(CPACK_COMPONENTS_ALL runtime tool development)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
