@@ -61,13 +61,16 @@ bool nap(struct work *work)
 
 /* ---- segments --------------------------------------------------------------------------------------------- */
 
-/* The process is gone, or never was ours to read. */
+/* The process is gone, or never was ours to read; a core file lacks what it names. */
 static void tell_read_error(struct source *source, struct failure *why)
 {
 	if (source->error == EPERM)
 		fail(why, "%s: no permission to read its memory (be its user, or root)", source->name);
-	else
+	else if (source->live)
 		fail(why, "%s: ended while it was read", source->name);
+	else
+		fail(why, "%s: %s: something that qslab names is not in it", source->name,
+		     source->cut ? "was cut short (ulimit -c, or the disk was full)" : "is damaged");
 }
 
 static bool may_be_segment(const struct mapping *mapping, bool by_name)
@@ -114,7 +117,7 @@ static struct allocator *locate(struct source *source, bool known, size_t *count
 
 	source->error = 0;
 	if (!source_map(source, false, &mappings)) {
-		fail(why, "%s: ended while it was read", source->name);
+		tell_read_error(source, why);
 		return NULL;
 	}
 	*count = find_segments(source, &mappings, true, &found, &other_version, &damaged);
@@ -129,7 +132,7 @@ static struct allocator *locate(struct source *source, bool known, size_t *count
 		else if (damaged)
 			fail(why, "%s: what it publishes of its memory is damaged", source->name);
 		else if (source->live && !mappings.count && (known || (kill(source->pid, 0) && errno == ESRCH)))
-			fail(why, "%s: ended while it was read", source->name);
+			tell_read_error(source, why);
 		else if (source->cut)
 			fail(why, "%s: was cut short (ulimit -c, or the disk was full): what qslab publishes is not in it",
 			     source->name);

@@ -67,12 +67,16 @@ bool read_profile(struct work *work)
 	const struct qslab_segment_profile *profile = &work->segment->profile;
 	uint64_t count = profile->rate ? read_word(work, profile->used) : 0, words;
 	uint32_t stride = profile->stride;
+	uint64_t last;
 
 	if (!profile->rate)
 		return true;
 	work->out->profile_rate = read_word(work, profile->rate);
 	work->out->samples_lost = read_word(work, profile->lost);
 	if (count > SAMPLES_MOST)
+		return false;
+	/* no gigabytes for a count that is not one: its last sample is not there */
+	if (count && !source_read(work->source, profile->samples + count * stride - sizeof last, &last, sizeof last))
 		return false;
 	char *first = need(calloc(count + 1, stride)), *second = need(calloc(count + 1, stride));
 	bool done = source_read(work->source, profile->samples, first, count * stride) &&

@@ -21,7 +21,7 @@ if [ -n "$clang" ] && echo 'int LLVMFuzzerTestOneInput(const char *d, unsigned l
 	programs=$build/fuzz/tests
 	engine=libFuzzer
 fi
-"$build/tests/fuzz_core" "$work/core" || { echo "fuzz: no core file was made" >&2; exit 1; }
+QSLAB_PROFILE=4K "$build/tests/fuzz_core" "$work/core" || { echo "fuzz: no core file was made" >&2; exit 1; }
 export FUZZ_CORE=$work/core
 
 # run NAME TARGET SECONDS [VARIABLE=VALUE...]: the corpus, then new inputs. Says what failed.

@@ -89,6 +89,28 @@ if [ -n "$core" ]; then
 	[ "$(wc -l <err)" -eq 1 ] && grep -q '^qslab: cut: was cut short' err && grep -q '^cut (heap): qslab ' out ||
 		fail "a core file without its last byte: $(cat out err)"
 	head -c 1000000 "$core" >cut
+	# each pointer of what is published, in turn, names an address where nothing is
+	$python - "$core" >pointers <<'PYTHON'
+import struct, sys
+core = open(sys.argv[1], "rb").read()
+at = core.find(b"QSLBSEGM")
+while at % 4096:
+    at = core.find(b"QSLBSEGM", at + 1)
+size = struct.unpack_from("<I", core, at + 12)[0]
+print(*(place for place in range(at + 16, at + size, 8) if struct.unpack_from("<Q", core, place)[0] >> 32 > 255))
+PYTHON
+	cp "$core" hurt
+	: >all
+	for place in $(<pointers); do
+		printf '\0\20\0\0\0\0\0\0' | dd of=hurt bs=1 seek="$place" conv=notrunc status=none
+		timeout 60 "$tool" core hurt >out 2>err
+		status=$?
+		[ $status -le 1 ] && [ "$(wc -l <err)" -le 1 ] && [ $((status + $(wc -l <out) > 0)) -eq 1 ] || fail "a wound at $place: $status: $(cat err)"
+		cat err >>all
+		dd if="$core" of=hurt bs=1 skip="$place" seek="$place" count=8 conv=notrunc status=none
+	done
+	grep -qx 'qslab: hurt: is damaged: something that qslab names is not in it' all && ! grep -q ended all ||
+		fail "a damaged core file: $(sort all | uniq -c)"
 	[[ $core == "$work"/* || $core == core.* ]] || rm -f "$core"
 	timeout 60 "$tool" core cut >out 2>err
 	[ $? -eq 1 ] && [ "$(wc -l <err)" -eq 1 ] && grep -q '^qslab: cut: was cut short' err ||
