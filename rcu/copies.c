@@ -209,14 +209,15 @@ static bool all_loaded(unsigned long long added)
 	return false;
 }
 
-/* False: what was found may not be callable yet. The caller's own is, as the caller runs. */
-static bool find(enum copy_flavor flavor, const void *caller, struct copies *found)
+/* True: the caller's own, which is loaded, as the caller runs, or none. Else the loader may not be done with it. */
+static bool find(enum copy_flavor flavor, const void *caller, struct copies *found, unsigned long long *added)
 {
 	struct search search = {.flavor = flavor, .caller = (uintptr_t)caller, .found = found};
 
 	found->count = 0;
 	dl_iterate_phdr(look_at, &search);
-	return !found->count || choose(&search) || all_loaded(search.added);
+	*added = search.added;
+	return !found->count || choose(&search);
 }
 
 /* ---- the global one -------------------------------------------------------------------------------------------------- */
@@ -227,7 +228,7 @@ static struct {
 } global[COPY_FLAVORS];
 static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER; /* who writes `global` */
 static atomic_bool started;
-static atomic_bool asked[COPY_FLAVORS]; /* the loader for the system's: wait for that one */
+static atomic_bool asked[COPY_FLAVORS]; /* the loader for the system's: who has none of its own waits for that one */
 
 /*
  * As the loader sees it: a program's references to liburcu's variables may have moved them into the program, and others may
@@ -235,10 +236,11 @@ static atomic_bool asked[COPY_FLAVORS]; /* the loader for the system's: wait for
  */
 static void find_global(enum copy_flavor flavor, void *handle)
 {
+	unsigned long long added;
 	struct copies found;
 	void *ongoing = NULL;
 
-	find(flavor, NULL, &found);
+	find(flavor, NULL, &found, &added);
 	if (found.count) /* else the loader would allocate what it says */
 		ongoing = dlsym(handle, flavors[flavor].symbols[ONGOING]);
 	for (unsigned i = 0; ongoing && i < found.count; i++) {
@@ -272,14 +274,17 @@ void copies_start(void)
 
 void copies_of(enum copy_flavor flavor, const void *caller, struct copies *found)
 {
+	unsigned long long added;
+
 	copies_start();
-	do {
-		if (atomic_load(&global[flavor].there) || (atomic_load(&asked[flavor]) && copies_load(flavor))) {
-			found->list[0] = global[flavor].copy;
-			found->count = 1;
+	while (!atomic_load(&global[flavor].there)) {
+		if (find(flavor, caller, found, &added))
 			return;
-		}
-	} while (!find(flavor, caller, found));
+		if (!(atomic_load(&asked[flavor]) && copies_load(flavor)) && all_loaded(added))
+			return;
+	}
+	found->list[0] = global[flavor].copy;
+	found->count = 1;
 }
 
 bool copies_load(enum copy_flavor flavor)
