@@ -209,7 +209,7 @@ static bool all_loaded(unsigned long long added)
 	return false;
 }
 
-/* True: the caller's own, which is loaded, as the caller runs, or none. Else the loader may not be done with it. */
+/* True: the caller's own, which is loaded, as the caller runs. Else there may be any number, and some not loaded yet. */
 static bool find(enum copy_flavor flavor, const void *caller, struct copies *found, unsigned long long *added)
 {
 	struct search search = {.flavor = flavor, .caller = (uintptr_t)caller, .found = found};
@@ -217,18 +217,19 @@ static bool find(enum copy_flavor flavor, const void *caller, struct copies *fou
 	found->count = 0;
 	dl_iterate_phdr(look_at, &search);
 	*added = search.added;
-	return !found->count || choose(&search);
+	return choose(&search);
 }
 
 /* ---- the global one -------------------------------------------------------------------------------------------------- */
 
 static struct {
 	struct copy copy;
-	atomic_bool there; /* copy is const from then on */
+	atomic_bool there;   /* copy is const from then on */
+	atomic_bool for_all; /* it was at the start; one that we loaded is for those who have none of their own */
 } global[COPY_FLAVORS];
 static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER; /* who writes `global` */
 static atomic_bool started;
-static atomic_bool asked[COPY_FLAVORS]; /* the loader for the system's: who has none of its own waits for that one */
+static atomic_bool asked[COPY_FLAVORS]; /* the loader for the system's */
 
 /*
  * As the loader sees it: a program's references to liburcu's variables may have moved them into the program, and others may
@@ -265,35 +266,67 @@ void copies_start(void)
 {
 	if (atomic_load(&started))
 		return;
-	for (enum copy_flavor flavor = 0; flavor < COPY_FLAVORS; flavor++)
+	for (enum copy_flavor flavor = 0; flavor < COPY_FLAVORS; flavor++) {
 		find_global(flavor, RTLD_NEXT);
+		atomic_store(&global[flavor].for_all, atomic_load(&global[flavor].there));
+	}
 	atomic_store(&started, true);
 }
 
 /* ---- for interpose.c --------------------------------------------------------------------------------------------------- */
 
-void copies_of(enum copy_flavor flavor, const void *caller, struct copies *found)
-{
-	unsigned long long added;
-
-	copies_start();
-	while (!atomic_load(&global[flavor].there)) {
-		if (find(flavor, caller, found, &added))
-			return;
-		if (!(atomic_load(&asked[flavor]) && copies_load(flavor)) && all_loaded(added))
-			return;
-	}
-	found->list[0] = global[flavor].copy;
-	found->count = 1;
-}
-
-bool copies_load(enum copy_flavor flavor)
+static bool load(enum copy_flavor flavor)
 {
 	atomic_store(&asked[flavor], true);
 	void *handle = dlopen(flavors[flavor].library, RTLD_NOW | RTLD_GLOBAL);
 	if (handle)
 		find_global(flavor, handle);
 	return atomic_load(&global[flavor].there);
+}
+
+/* The global one comes first, if there is one. */
+static void put_global_first(enum copy_flavor flavor, struct copies *found)
+{
+	unsigned i = 0;
+
+	if (!atomic_load(&global[flavor].there))
+		return;
+	while (i + 1 < found->count && found->list[i].start != global[flavor].copy.start)
+		i++;
+	if (found->count)
+		found->list[i] = found->list[0];
+	else
+		found->count = 1;
+	found->list[0] = global[flavor].copy;
+}
+
+/*
+ * Who has none of its own is given all, as nothing tells whose readers it asks for; and the loader must be done with all. One
+ * that was found while another thread loads the system's may be that: it is known when that is over.
+ */
+void copies_of(enum copy_flavor flavor, const void *caller, struct copies *found)
+{
+	unsigned long long added;
+
+	copies_start();
+	while (!atomic_load(&global[flavor].for_all)) {
+		if (find(flavor, caller, found, &added)) {
+			if (!atomic_load(&global[flavor].there) || found->list[0].start != global[flavor].copy.start)
+				return;
+			break;
+		}
+		if (!atomic_load(&global[flavor].there) && (!found->count || atomic_load(&asked[flavor]))) {
+			if (load(flavor))
+				continue;
+			if (!found->count)
+				return;
+		}
+		put_global_first(flavor, found);
+		if (all_loaded(added))
+			return;
+	}
+	found->list[0] = global[flavor].copy;
+	found->count = 1;
 }
 
 const char *copies_library(enum copy_flavor flavor)

@@ -36,20 +36,18 @@ static inline bool copy_holds(const struct copy *copy, const void *address)
 
 struct copies {
 	struct copy list[COPIES_MOST];
-	unsigned count; /* 0: none is loaded. 1: that one. More: nothing tells which */
+	unsigned count; /* 0: none can be had. 1: that one. More: nothing tells which */
 };
 
 /* By a constructor, or earlier by a call from another library's: finds the global ones. */
 void copies_start(void);
 
 /*
- * Of a call from that address. Any thread. Asks for the loader's lock at the very start; and where the caller has no copy of
- * its own, once after each load: a copy that is still being loaded must not be called.
+ * Of a call from that address. Where the caller has no copy of its own, and nobody else has, the system's is loaded, and stays
+ * in the global scope. Any thread. Asks for the loader's lock at the very start; and for a caller with no copy of its own
+ * to load one, or once after each load: a copy that is still being loaded must not be called.
  */
 void copies_of(enum copy_flavor flavor, const void *caller, struct copies *found);
-
-/* None is loaded: the system's is, and stays, in the global scope. False: it cannot be. Takes the loader's lock. */
-bool copies_load(enum copy_flavor flavor);
 
 const char *copies_library(enum copy_flavor flavor);
 
