@@ -82,7 +82,7 @@ static void core(const struct rcu_flavor_struct *chosen)
 	for (uintptr_t i = 0; i < READERS; i++)
 		pthread_create(&readers[i], NULL, reads_on, (void *)i);
 	flavor->register_thread();
-	for (double end = seconds() + (getenv("QSLAB_SOAK") ? 60 : 4); seconds() < end; replaced++) {
+	for (double end = seconds() + (getenv("QSLAB_SOAK") ? 60 : 2); seconds() < end; replaced++) {
 		unsigned slot = next_random(&random) % SLOTS;
 		const struct call *call = &calls[next_random(&random) % CALLS];
 		struct element *old = atomic_exchange(&slots[slot], make(slot));
