@@ -19,9 +19,11 @@ endif()
 install(TARGETS ${libraries} EXPORT qslab-targets
 	LIBRARY COMPONENT runtime NAMELINK_COMPONENT development)
 install(TARGETS qslab-static EXPORT qslab-targets ARCHIVE COMPONENT development)
-install(TARGETS qslab-tool RUNTIME COMPONENT tool)
-install(FILES ${packaging}/qslab.bash RENAME qslab
-	DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/bash-completion/completions COMPONENT tool)
+if(TARGET qslab-tool)
+	install(TARGETS qslab-tool RUNTIME COMPONENT tool)
+	install(FILES ${packaging}/qslab.bash RENAME qslab
+		DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/bash-completion/completions COMPONENT tool)
+endif()
 install(DIRECTORY include/qslab DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development
 	FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
 
