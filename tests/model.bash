@@ -14,7 +14,7 @@ search() {
 	local options=$1 how=$2
 	shift 2
 	{ timeout 20 spin -a "$@" "$model" &&
-		timeout 60 gcc -O1 -w -DCOLLAPSE -DMEMLIM=1000 $options -o pan pan.c &&
+		timeout 60 gcc -Og -w -DCOLLAPSE -DMEMLIM=1000 $options -o pan pan.c &&
 		timeout 120 ./pan -m100000 $how; } >result 2>&1
 }
 summary() {

@@ -34,9 +34,9 @@ check_mapped() { grep -qF "$library" "/proc/$1/maps" || fail "process $1 does no
 # Asks a server to end and expects that it ends well.
 end_server() {
 	kill "$server" 2>/dev/null
-	( sleep 30; kill -9 "$server" ) 2>/dev/null & local killer=$!
+	for _ in $(seq 300); do kill -0 "$server" 2>/dev/null || break; sleep 0.1; done
+	kill -9 "$server" 2>/dev/null
 	wait "$server"; local status=$?
-	kill "$killer" 2>/dev/null
 	[ $status -eq 0 ] || fail "the server ended with status $status"
 }
 free_port() { /usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }

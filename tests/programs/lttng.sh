@@ -49,7 +49,7 @@ done
 check_mapped "$server"
 timeout -k 5 300 ./triggers 5000 || fail "the load: status $?"
 kill "$server"
-( sleep 60; kill -9 "$server" ) 2>/dev/null & killer=$!
+( sleep 60; kill -9 "$server" ) >/dev/null 2>&1 & killer=$!
 wait "$server"
 status=$?
 kill $killer 2>/dev/null
