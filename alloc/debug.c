@@ -11,6 +11,7 @@
 #include "region.h"
 #include "report.h"
 #include "sample.h"
+#include "segment.h"
 #include "thread.h"
 
 #include <errno.h>
@@ -25,9 +26,9 @@ bool tracking, watched, careful;
 static struct {
 	struct lock lock;
 	struct waiting {
-		unsigned char *object;
+		unsigned char *object; /* NULL outside [head, tail), for the tool */
 		size_t size;
-	} *ring;            /* const after debug_start */
+	} *ring;            /* const after debug_start; lock */
 	size_t head, tail;  /* lock */
 	size_t bytes;       /* lock */
 	unsigned leaving;   /* lock: taken out, and not yet where they go */
@@ -97,8 +98,9 @@ static void give_back(void *object, size_t size)
 /* Lock held, dropped in between: the oldest goes. */
 static void release_oldest(void)
 {
-	struct waiting oldest = quarantine.ring[quarantine.head++ % QUARANTINE_OBJECTS];
+	struct waiting *place = &quarantine.ring[quarantine.head++ % QUARANTINE_OBJECTS], oldest = *place;
 
+	place->object = NULL;
 	quarantine.bytes -= oldest.size;
 	quarantine.leaving++;
 	lock_drop(&quarantine.lock);
@@ -306,6 +308,15 @@ void debug_start(void)
 	quarantine.ring = ring;
 	thread_heap_give_up();
 	careful = watched = tracking = true;
+}
+
+void debug_publish(struct qslab_segment_quarantine *out)
+{
+	if (!tracking)
+		return;
+	out->objects = (uintptr_t)&quarantine.ring->object;
+	out->count = QUARANTINE_OBJECTS;
+	out->stride = sizeof *quarantine.ring;
 }
 
 void debug_after_fork(void)

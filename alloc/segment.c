@@ -127,6 +127,7 @@ void segment_init(void)
 	meta_publish(&made->meta);
 	kept_publish(&made->held);
 	harden_publish(&made->quarantine);
+	debug_publish(&made->quarantine);
 	profile_publish(&made->profile);
 #ifdef QSLAB_JEMALLOC_PRIVATE
 	source_publish(&made->meta);

@@ -22,6 +22,7 @@ void cache_publish(struct qslab_segment_caches *out);
 void profile_publish(struct qslab_segment_profile *out);
 void kept_publish(struct qslab_segment_held *out);
 void harden_publish(struct qslab_segment_quarantine *out);
+void debug_publish(struct qslab_segment_quarantine *out);
 void heap_publish(struct qslab_segment_heaps *out);
 void large_publish(struct qslab_segment_large *out);
 void span_publish(struct qslab_segment_spans *out);

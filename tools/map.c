@@ -26,7 +26,7 @@ const struct page_style page_styles[PAGE_STATES] = {
 	[PAGE_CACHED] = {"cached", "#c9b8de", 'c', 141, "slab without live objects, some in magazines"},
 	[PAGE_WAITING] = {"waiting", "#8a5a00", 'w', 94, "slab without live objects, some waiting for a grace period"},
 	[PAGE_LARGE] = {"large", "#1a8a5a", 'L', 29, "large object"},
-	[PAGE_LARGE_WAITING] = {"largew", "#f0d000", 'W', 220, "large object waiting for a grace period"},
+	[PAGE_LARGE_WAITING] = {"largew", "#f0d000", 'W', 220, "large object waiting for a grace period, or free and kept"},
 	[PAGE_SPAN] = {"span", "#bdbdbd", 's', 250, "free span"},
 };
 
@@ -136,7 +136,7 @@ struct map_text map_describe(const struct map *map, size_t page)
 	} else if (cell->state == PAGE_LARGE || cell->state == PAGE_LARGE_WAITING) {
 		const struct large_view *large = &allocator->larges[cell->index];
 		snprintf(text.text, sizeof text.text, "large object 0x%" PRIx64 ": %s%s, %s resident", large->address,
-		         human_bytes(large->size).text, large->place == LIVE ? "" : " waiting for a grace period",
+		         human_bytes(large->size).text, large->place == LIVE ? "" : large->place == WAITING ? " waiting for a grace period" : " free, and kept for a while",
 		         human_bytes(large->resident + large->slack).text);
 	} else if (cell->state == PAGE_SPAN) {
 		const struct span_view *span = &allocator->spans[cell->index];

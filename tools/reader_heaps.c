@@ -4,6 +4,7 @@
 
 #define HEAPS_MOST 1000000
 #define QUARANTINE_MOST (1 << 20)
+#define STRIDE_MOST 64
 #define HEAP_SIZE_MOST ((size_t)1 << 20)
 #define SLOTS_MOST 4096
 #define TRIES 16
@@ -103,23 +104,22 @@ static bool read_heap(struct work *work, uint64_t at, const char *bytes)
 	return done;
 }
 
-/* The hardened mode's quarantine: as free, and as far from use, as what is in a magazine. */
+/* The hardened or the debug mode's: as free, and as far from use, as what is in a magazine. */
 static bool read_quarantine(struct work *work)
 {
 	const struct qslab_segment_quarantine *quarantine = &work->segment->quarantine;
-	size_t count = quarantine->objects ? quarantine->count : 0;
-	uint64_t *objects;
+	size_t count = quarantine->objects ? quarantine->count : 0, stride = quarantine->stride ? quarantine->stride : 8;
 
 	if (!count)
 		return true;
-	if (count > QUARANTINE_MOST)
+	if (count > QUARANTINE_MOST || stride % 8 || stride > STRIDE_MOST)
 		return false;
-	objects = need(malloc(count * sizeof *objects));
-	bool done = source_read(work->source, quarantine->objects, objects, count * sizeof *objects);
-	for (size_t i = 0; done && i < count; i++)
-		if (objects[i] > 1)
-			mark(work, &(struct found){objects[i], quarantine->objects + i * 8, 0, 0, MAGAZINE, false});
-	free(objects);
+	char *places = need(malloc(count * stride));
+	bool done = source_read(work->source, quarantine->objects, places, count * stride);
+	for (size_t at = 0; done && at < count * stride; at += stride)
+		if (word_at(places, at) > 1)
+			mark(work, &(struct found){word_at(places, at), quarantine->objects + at, 0, 0, MAGAZINE, false});
+	free(places);
 	return done;
 }
 

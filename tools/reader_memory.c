@@ -46,16 +46,17 @@ const char *place_key(enum place place)
 
 /* ---- the region --------------------------------------------------------------------------------------------- */
 
+static const enum kind kind_of_place[PLACES] = {
+	[LIVE] = KIND_LIVE,         [FREE] = KIND_FREE,       [REMOTE] = KIND_REMOTE,
+	[MAGAZINE] = KIND_MAGAZINES, [WAITING] = KIND_WAITING, [READY] = KIND_READY,
+};
+
 static void add_slabs(const struct allocator *out, uint64_t *resident)
 {
-	static const enum kind kind_of[PLACES] = {
-		[LIVE] = KIND_LIVE,         [FREE] = KIND_FREE,       [REMOTE] = KIND_REMOTE,
-		[MAGAZINE] = KIND_MAGAZINES, [WAITING] = KIND_WAITING, [READY] = KIND_READY,
-	};
 	for (size_t c = 0; c < out->class_count; c++) {
 		resident[KIND_SLAB_HEADS] += out->classes[c].resident;
 		for (unsigned p = 0; p < PLACES; p++) {
-			resident[kind_of[p]] += out->classes[c].resident_bytes[p];
+			resident[kind_of_place[p]] += out->classes[c].resident_bytes[p];
 			resident[KIND_SLAB_HEADS] -= out->classes[c].resident_bytes[p];
 		}
 	}
@@ -70,8 +71,7 @@ static void add_larges(const struct work *work, uint64_t *resident)
 		size_t page = (large->address - out->region_base) / PAGE;
 		for (size_t p = 0; p < large->pages; p++)
 			*(p * PAGE < large->size ? &large->resident : &large->slack) += work->resident[page + p] * PAGE;
-		resident[large->place == LIVE ? KIND_LIVE_LARGE : large->place == READY ? KIND_READY : KIND_WAITING] +=
-			large->resident;
+		resident[large->place == LIVE ? KIND_LIVE_LARGE : kind_of_place[large->place]] += large->resident;
 		resident[KIND_LARGE_SLACK] += large->slack;
 	}
 }

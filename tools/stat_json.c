@@ -74,6 +74,7 @@ static json_t *large_json(const struct allocator *allocator)
 	}
 	number(large, "objects", allocator->large_count);
 	number(large, "live", count[LIVE]);
+	number(large, "magazines", count[MAGAZINE]);
 	number(large, "waiting", count[WAITING]);
 	number(large, "ready", count[READY]);
 	number(large, "bytes", bytes);

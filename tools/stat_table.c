@@ -50,8 +50,8 @@ static void print_classes(const struct allocator *allocator)
 		count[large->place]++;
 	}
 	if (allocator->large_count)
-		printf("%8s %8s %10zu %10lu %10s %9s %9s %9lu %9lu %6s %6lu KiB of %lu\n", "large", "", allocator->large_count,
-		       count[LIVE], "", "", "", count[WAITING], count[READY], "", kib(resident), kib(bytes));
+		printf("%8s %8s %10zu %10lu %10s %9lu %9s %9lu %9lu %6s %6lu KiB of %lu\n", "large", "", allocator->large_count,
+		       count[LIVE], "", count[MAGAZINE], "", count[WAITING], count[READY], "", kib(resident), kib(bytes));
 }
 
 static void print_rcu(const struct rcu_view *rcu)

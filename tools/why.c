@@ -100,7 +100,7 @@ static bool say_hoarding(const struct snapshot *snapshot, const struct diagnosis
 {
 	uint64_t magazines = snapshot->memory.resident[KIND_MAGAZINES];
 
-	if (!matters(magazines + diagnosis->cached, diagnosis->own) || !diagnosis->hoarder_count)
+	if (!matters(magazines + diagnosis->cached, diagnosis->own) || !diagnosis->hoarder_count || !diagnosis->hoarders[0].bytes)
 		return false;
 	const struct heap_view *most = &diagnosis->hoarders[0];
 	printf("hoarding: threads keep %s of free objects in their magazines; thread %d (%s) has most, %s\n",
@@ -163,6 +163,15 @@ static void print_waiting(const struct snapshot *snapshot, const struct diagnosi
 	row(snapshot->memory.resident[KIND_WAITING], "waiting for a grace period", text, head);
 }
 
+/* In the hardened and the debug mode it counts as in magazines. */
+static bool has_quarantine(const struct snapshot *snapshot)
+{
+	for (size_t i = 0; i < snapshot->allocator_count; i++)
+		if (snapshot->allocators[i].segment.quarantine.objects)
+			return true;
+	return false;
+}
+
 static void print_rest(const struct snapshot *snapshot, const struct diagnosis *diagnosis)
 {
 	const uint64_t *resident = snapshot->memory.resident;
@@ -176,8 +185,12 @@ static void print_rest(const struct snapshot *snapshot, const struct diagnosis *
 	row(diagnosis->cached, "free in slabs that magazines keep", "what gives the magazines' objects back", &head);
 	row(resident[KIND_READY], "free after a grace period",
 	    "the next allocations of the threads that deferred it, or their end", &head);
-	row(resident[KIND_MAGAZINES], "in threads' magazines", "malloc_trim(0) called by the thread itself, or its end",
-	    &head);
+	if (has_quarantine(snapshot))
+		row(resident[KIND_MAGAZINES], "in magazines or in quarantine",
+		    "malloc_trim(0) in the hardened mode; nothing in the debug mode", &head);
+	else
+		row(resident[KIND_MAGAZINES], "in threads' magazines",
+		    "malloc_trim(0) called by the thread itself, or its end", &head);
 	if (resident[KIND_MAGAZINES] >= SMALL)
 		print_hoarders(snapshot, diagnosis);
 }

@@ -250,11 +250,11 @@ struct qslab_segment_profile {
 	uint32_t returns;            /* u64, in a heap: address of a second list of magazines, for frees; 0: none */
 };
 
-/* Free objects that the hardened mode keeps from use for a while. */
+/* Free objects that the hardened mode, or the debug mode, keeps from use for a while. */
 struct qslab_segment_quarantine {
-	uint64_t objects;            /* address of `count` u64s: each an object of a size class; 0 or 1: none. 0: not that mode */
+	uint64_t objects;            /* address of the first of `count` u64s: each an object; 0 or 1: none. 0: neither mode */
 	uint32_t count;
-	uint32_t reserved;
+	uint32_t stride;             /* bytes from one to the next; 0: 8 */
 };
 
 /* ELF section of the library's code in a program, or another library, that it is linked into statically. */

@@ -60,6 +60,21 @@ done
 [ -z "$(grep -vE '^# (HELP|TYPE) qslab_|^qslab_[a-z_]+\{[^ ]*\} [0-9.]+$' out)" ] || fail "prometheus: $(cat out)"
 stop
 
+# In the debug mode what was freed is not live: it is in the quarantine, that of large objects too.
+launch env QSLAB_RCU_DEBUG=1 "$build/tests/heap" known
+look stat --format json "$process"
+judge 'a["torn"] == 0 and a["doubts"] == 0'
+judge 'all((of_size[s["size"]]["live"], of_size[s["size"]]["waiting"]) == (s["live"], s["waiting"]) for s in said["sizes"] if s["size"] <= 262144)'
+judge 'a["large"]["live"] == sum(s["live"] for s in said["sizes"] if s["size"] > 262144)'
+judge 'a["large"]["waiting"] == sum(s["waiting"] for s in said["sizes"] if s["size"] > 262144)'
+judge 'total("magazines") > 0 and a["large"]["magazines"] > 0'
+look check --count 20 "$process"
+grep -q ' no violation$' out || fail "check: $(cat out)"
+look map "$process"
+look why "$process"
+grep -q ' in magazines or in quarantine  *malloc_trim' out || fail "why, debug mode: $(cat out)"
+stop
+
 # ---- a core file ----------------------------------------------------------------------------------------------------
 # The kernel's, if it writes files where we may; else gdb's.
 pattern=$(cat /proc/sys/kernel/core_pattern)
