@@ -49,6 +49,9 @@ lib=$work/root/usr/lib/$multiarch
 timeout 60 root/usr/bin/qslab run -- grep -qF "$lib/libqslab-malloc.so" /proc/self/maps || fail "qslab run"
 quiet cc "$here/program.c" -o program "-I$work/root/usr/include" "-L$lib" -lqslab -lurcu-qsbr
 LD_LIBRARY_PATH=$lib timeout 60 ./program || fail "a program: status $?"
+quiet cc "$here/program.c" -o static "-I$work/root/usr/include" "-L$lib" -l:libqslab.a -lurcu-qsbr -lpthread -ldl
+timeout 60 ./static || fail "a program with libqslab.a: status $?"
+grep -rl -- "$work" root && fail "what is packed names the folder where it was built"
 LD_PRELOAD=$lib/libqslab-malloc.so LD_LIBRARY_PATH=$lib timeout 60 ./program preloaded || fail "preloaded: status $?"
 for page in 'qslab(1)' 'qslab_rcu(3)' 'qslab_free_rcu(3)'; do # the last is a page that sends to another
 	name=${page%(*} section=${page//[^0-9]/}
