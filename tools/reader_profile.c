@@ -65,7 +65,7 @@ static void add_sample(struct work *work, const char *sample, uint64_t words)
 bool read_profile(struct work *work)
 {
 	const struct qslab_segment_profile *profile = &work->segment->profile;
-	uint64_t count = profile->rate ? read_word(work, profile->used) : 0, words;
+	uint64_t count = profile->rate ? read_word(work, profile->used) : 0, words = 0;
 	uint32_t stride = profile->stride;
 	uint64_t last;
 

@@ -47,7 +47,7 @@ int main(void)
 	for (int i = 0; i < SIZES; i++)
 		for (int before = 0; before < PHASES; before++) {
 			size_t size = 32 + 16 * (size_t)i;
-			int status;
+			int status = -1;
 			pid_t child = fork();
 			if (child == 0) {
 				alarm(60); /* a deadlock dies of it */
