@@ -1,7 +1,7 @@
 # clang (19, or the one there is) builds the libraries and the tool with no warning, and what it built works.
 . "$(dirname "$0")/../programs/common.bash"
 source=$(readlink -f "$(dirname "$0")/../..")
-targets=(qslab qslab-malloc qslab-static qslab-tool basic_test torture preload_family preload_cxx)
+targets=(qslab qslab-malloc qslab-static qslab-tool basic_test torture preload_family preload_cxx preload_own_malloc misuse)
 clang=$(command -v clang-19 || command -v clang) || skip "no clang"
 clang=$(basename "$clang")
 build=$work/$clang
@@ -15,5 +15,7 @@ plain "$build/tests/basic_test" -j2 || fail "$clang: basic_test, status $?"
 plain "$build/tests/torture" --flavor memb --seconds 2 || fail "$clang: torture, status $?"
 preloaded "$build/tests/preload_family" || fail "$clang: preload_family, status $?"
 preloaded "$build/tests/preload_cxx" || fail "$clang: preload_cxx, status $?"
+preloaded "$build/tests/preload_own_malloc" || fail "$clang: preload_own_malloc, status $?"
+bash "$source/tests/harden/misuse.sh" "$build" harden || fail "$clang: harden/misuse"
 echo "$clang: well"
 finish

@@ -10,14 +10,14 @@ static int answer(void)
 	return urcu_qsbr_read_ongoing();
 }
 
-static int (*resolve(void))(void)
+__attribute__((used)) static int (*resolve(void))(void) /* by the loader */
 {
 	sem_post(&being_loaded);
 	usleep(200000);
 	return answer;
 }
 
-static int slow(void) __attribute__((ifunc("resolve")));
+int slow(void) __attribute__((ifunc("resolve"), visibility("hidden")));
 
 int guest_slow(void);
 int guest_slow(void)
