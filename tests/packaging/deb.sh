@@ -13,7 +13,7 @@ quiet() { timeout -k 5 "$limit" "$@" >log 2>&1 || { tail -30 log; fail "$*"; }; 
 quiet cmake -S "$here/../.." -B build -DCMAKE_INSTALL_PREFIX=/usr -DQSLAB_TESTS=OFF -DCMAKE_BUILD_TYPE=Release
 quiet cmake --build build -j2
 cd build || exit 1
-quiet cpack -G DEB
+(umask 077 && quiet cpack -G DEB) || exit 1
 version=$(bin/qslab --version | cut -d' ' -f2)
 machine=$(dpkg --print-architecture)
 multiarch=$(dpkg-architecture -qDEB_HOST_MULTIARCH)
@@ -32,6 +32,7 @@ for package in libqslab0 qslab libqslab-dev; do
 		[ -s root-$package/usr/share/doc/$package/$notice ] || fail "$package: no $notice"
 	done
 	zcat root-$package/usr/share/doc/$package/changelog.gz | grep -q '^# Changes' || fail "$package: no change log"
+	dpkg-deb --contents $package.deb | grep -v '^[-dl]rw[-x]r.[-x]r.[-x] \|^lrwxrwxrwx ' && fail "$package: not for everybody to read"
 	dpkg-deb --extract $package.deb root || fail "$package: does not extract"
 done
 depends libqslab0.deb 'liburcu8( |,|$)'
